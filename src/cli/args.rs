@@ -1,0 +1,180 @@
+//! What may be typed, as clap reads it. One definition feeds parsing, `--help` and the man page.
+//!
+//! `jobguard` has two grammars: with `-m` the first word that is no option starts the job, whatever
+//! it is called; without, it must be a subcommand. So the words up to there are read first
+//! ([`Top`]), and a subcommand only where there is no machine ([`Look`]).
+#![allow(missing_docs, reason = "doc comments are help texts here; groups of options have none")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use super::duration;
+use crate::machine::name::MachineName;
+
+/// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jobguard",
+    version,
+    disable_help_subcommand = true,
+    override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|clear [OPTIONS]...",
+    after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
+                  64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
+)]
+pub struct Top {
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    #[command(flatten)]
+    pub place: Place,
+
+    /// The job: from the first word that is no option, everything is its own.
+    #[arg(help_heading = "Arguments", value_name = "COMMAND", trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// Options of a run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run options")]
+pub struct RunArgs {
+    /// The machine that the job must have to itself.
+    #[arg(short, long, value_name = "NAME", value_parser = machine_parser())]
+    pub machine: Option<MachineName>,
+
+    /// Do not wait for a busy machine: exit at once.
+    #[arg(short, long, conflicts_with = "wait")]
+    pub nonblock: bool,
+
+    /// Wait for a busy machine no longer than this: 90, 0.5, 5m, 1h30m.
+    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse)]
+    pub wait: Option<Duration>,
+
+    /// Exit with this status instead of 75 when the machine is busy.
+    #[arg(short = 'E', long, value_name = "STATUS")]
+    pub conflict_exit_code: Option<u8>,
+
+    /// Show this instead of the command line.
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+
+    /// What becomes of the job when jobguard is killed [default: keep, but kill outside the
+    /// initial PID namespace, where nobody could tell that it lives].
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub on_supervisor_death: Option<OnSupervisorDeath>,
+}
+
+/// What becomes of a job whose supervisor is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnSupervisorDeath {
+    /// It goes on, and still holds the machine.
+    Keep,
+    /// The kernel kills it.
+    Kill,
+}
+
+/// Options about where the state is, and who we are.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "General options")]
+pub struct Place {
+    /// Where the records are [default: $JOBGUARD_STATE_DIR, else /var/lib/jobguard where you may
+    /// write there, else ~/.local/state/jobguard].
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Use a state directory on a network or unknown file system all the same.
+    #[arg(long)]
+    pub allow_network_fs: bool,
+
+    /// Take this for the machine ID [default: $JOBGUARD_HOST_ID, else /etc/machine-id].
+    #[arg(long, value_name = "ID")]
+    pub host_id: Option<String>,
+
+    /// How long to wait for the machine lock, which is held for microseconds [default: 5].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub lock_timeout: Option<Duration>,
+
+    /// From which age a record of schema 0 without a PID counts as over [default: 5m].
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub legacy_grace: Option<Duration>,
+}
+
+/// The subcommands.
+#[derive(Debug, Parser)]
+#[command(name = "jobguard", version, disable_help_subcommand = true)]
+pub struct Look {
+    #[command(subcommand)]
+    pub what: Subcommands,
+}
+
+/// What can be asked or mended without running a job.
+#[derive(Debug, Subcommand)]
+pub enum Subcommands {
+    /// Say in one line who holds a machine. Exit: 0 held, 1 phantom, 3 free, 4 unverifiable.
+    Status {
+        #[command(flatten)]
+        machine: OneMachine,
+        /// Print the evidence row by row, and the rule that decided.
+        #[arg(long)]
+        explain: bool,
+    },
+    /// List all machines.
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print everything that is known about a machine.
+    Info {
+        #[command(flatten)]
+        machine: OneMachine,
+    },
+    /// Remove phantoms from records; whoever may be alive is refused.
+    Clear {
+        /// The machines.
+        #[arg(value_name = "NAME", value_parser = machine_parser(), required_unless_present = "all")]
+        machines: Vec<MachineName>,
+        /// All machines that there are.
+        #[arg(long, conflicts_with = "machines")]
+        all: bool,
+        /// Remove the run that --token names, whatever it is.
+        #[arg(long, requires = "token", conflicts_with = "all")]
+        force: bool,
+        /// The run to remove, from `status --json` or the refusal.
+        #[arg(long, value_name = "TOKEN", requires = "force")]
+        token: Option<u64>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// A machine to be looked at.
+#[derive(Debug, Args)]
+pub struct OneMachine {
+    /// The machine.
+    #[arg(value_name = "NAME", value_parser = machine_parser())]
+    pub name: MachineName,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Options that every subcommand takes.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+fn machine_parser() -> impl clap::builder::TypedValueParser<Value = MachineName> {
+    use clap::builder::{OsStringValueParser, TypedValueParser};
+    OsStringValueParser::new().try_map(|name| MachineName::parse(&name))
+}
+
+/// The whole command, as help and man page show it.
+pub fn full_command() -> Command {
+    Top::command().subcommands(Look::command().get_subcommands().cloned())
+}

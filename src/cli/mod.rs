@@ -1,0 +1,5 @@
+//! The command line: [`args`] says what may be typed, [`plan`] what it means.
+
+pub mod args;
+pub mod duration;
+pub mod plan;

@@ -1,0 +1,210 @@
+//! What was typed, resolved and checked: flag before environment before default. No I/O.
+
+use std::borrow::Cow;
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::args::{Common, Look, OnSupervisorDeath, Place, Subcommands, Top, full_command};
+use crate::machine::name::MachineName;
+use crate::report::escape::{escape, escape_os};
+
+/// What to do.
+#[derive(Debug)]
+pub enum Plan {
+    /// Run a job.
+    Run(RunPlan),
+    /// Say who holds a machine.
+    Status {
+        /// Which.
+        machine: MachineName,
+        /// With the evidence.
+        explain: bool,
+        /// How to answer.
+        ask: Ask,
+    },
+    /// List all machines.
+    List(Ask),
+    /// Tell everything about a machine.
+    Info {
+        /// Which.
+        machine: MachineName,
+        /// How to answer.
+        ask: Ask,
+    },
+    /// Remove phantoms.
+    Clear {
+        /// From which machines; `None`: all.
+        machines: Option<Vec<MachineName>>,
+        /// And this run, whatever it is; its token.
+        force: Option<u64>,
+        /// How to answer.
+        ask: Ask,
+    },
+    /// Print this on stdout, and nothing else.
+    Print(String),
+}
+
+/// A run, resolved.
+#[derive(Debug)]
+pub struct RunPlan {
+    /// The machine.
+    pub machine: MachineName,
+    /// The job, at least one word.
+    pub command: Vec<OsString>,
+    /// How long to wait for the machine; `None`: for ever.
+    pub wait: Option<Duration>,
+    /// The exit status when it is busy.
+    pub busy_exit: u8,
+    /// Shown instead of the command line.
+    pub name: Option<String>,
+    /// What becomes of the job when we are killed; `None`: as the PID namespace suggests.
+    pub on_supervisor_death: Option<OnSupervisorDeath>,
+    /// Where the state is.
+    pub settings: Settings,
+}
+
+/// A question, and how to answer it.
+#[derive(Debug)]
+pub struct Ask {
+    /// In JSON.
+    pub json: bool,
+    /// Where the state is.
+    pub settings: Settings,
+}
+
+/// What every command needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// Network file systems are allowed.
+    pub allow_network_fs: bool,
+    /// Overrides the machine ID.
+    pub host_id: Option<String>,
+    /// How long to wait for the machine lock.
+    pub lock_timeout: Duration,
+    /// The age from which a record of schema 0 without a PID is over.
+    pub legacy_grace: Duration,
+}
+
+impl Settings {
+    /// `inner` is what stood after a subcommand, `outer` what stood before.
+    fn resolve(inner: Place, outer: Place) -> Self {
+        let host_id = || env::var("JOBGUARD_HOST_ID").ok().filter(|id| !id.is_empty());
+        Self {
+            state_dir: inner.state_dir.or(outer.state_dir),
+            allow_network_fs: inner.allow_network_fs || outer.allow_network_fs,
+            host_id: inner.host_id.or(outer.host_id).or_else(host_id),
+            lock_timeout: inner.lock_timeout.or(outer.lock_timeout).unwrap_or(LOCK_TIMEOUT),
+            legacy_grace: inner.legacy_grace.or(outer.legacy_grace).unwrap_or(LEGACY_GRACE),
+        }
+    }
+}
+
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LEGACY_GRACE: Duration = Duration::from_secs(300);
+const EX_TEMPFAIL: u8 = 75;
+
+/// Reads a command line; the error is a message for the user, exit 64.
+pub fn plan(args: Vec<OsString>) -> Result<Plan, String> {
+    if args.len() <= 1 {
+        let usage = full_command().render_usage();
+        return Err(format!("nothing to do\n{usage}\nSee jobguard --help."));
+    }
+    let top = match Top::try_parse_from(&args) {
+        Ok(top) => top,
+        // This half knows no subcommands, so its own help would not show them.
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            return Ok(Plan::Print(full_command().render_help().to_string()));
+        }
+        Err(error) => return help_or_complaint(&error),
+    };
+    match top.run.machine.clone() {
+        Some(machine) => plan_run(machine, top),
+        None => plan_look(top),
+    }
+}
+
+fn plan_run(machine: MachineName, top: Top) -> Result<Plan, String> {
+    if top.command.is_empty() {
+        return Err(format!("no command to run: say jobguard -m {machine} -- COMMAND [ARG]..."));
+    }
+    let wait = if top.run.nonblock { Some(Duration::ZERO) } else { top.run.wait };
+    Ok(Plan::Run(RunPlan {
+        machine,
+        command: top.command,
+        wait,
+        busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
+        name: top.run.name,
+        on_supervisor_death: top.run.on_supervisor_death,
+        settings: Settings::resolve(top.place, Place::default()),
+    }))
+}
+
+fn plan_look(top: Top) -> Result<Plan, String> {
+    let Some(word) = top.command.first() else {
+        return Err("no machine named: say jobguard -m NAME -- COMMAND [ARG]...".to_owned());
+    };
+    let full = full_command();
+    let known: Vec<&str> = full.get_subcommands().map(clap::Command::get_name).collect();
+    if !known.iter().any(|name| word == name) {
+        let word = escape_os(word);
+        return Err(format!(
+            "'{word}' is no subcommand ({}): to run it as a job, name its machine: \
+             jobguard -m NAME -- {word}",
+            known.join(", ")
+        ));
+    }
+    let run = &top.run;
+    if run.nonblock
+        || run.wait.is_some()
+        || run.conflict_exit_code.is_some()
+        || run.name.is_some()
+        || run.on_supervisor_death.is_some()
+    {
+        return Err(format!(
+            "an option before '{}' belongs to a run: name its machine with -m, or leave it out",
+            word.to_string_lossy()
+        ));
+    }
+    let words = [OsString::from("jobguard")].into_iter().chain(top.command);
+    let ask = |common: Common| Ask {
+        json: common.json,
+        settings: Settings::resolve(common.place, top.place.clone()),
+    };
+    let look = match Look::try_parse_from(words) {
+        Ok(look) => look,
+        Err(error) => return help_or_complaint(&error),
+    };
+    Ok(match look.what {
+        Subcommands::Status { machine, explain } => {
+            Plan::Status { machine: machine.name, explain, ask: ask(machine.common) }
+        }
+        Subcommands::List { common } => Plan::List(ask(common)),
+        Subcommands::Info { machine } => {
+            Plan::Info { machine: machine.name, ask: ask(machine.common) }
+        }
+        Subcommands::Clear { machines, all, force: _, token, common } => {
+            Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common) }
+        }
+    })
+}
+
+/// `--help` and `--version` come as errors, too.
+fn help_or_complaint(error: &clap::Error) -> Result<Plan, String> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Plan::Print(text)),
+        // What was typed may hold anything, and is in there.
+        _ => {
+            let text = text.trim_start_matches("error: ").lines().map(escape);
+            let told = |line: &Cow<'_, str>| !line.is_empty() && !line.starts_with("For more");
+            Err(text.filter(told).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! One file per command.
+
+mod clear;
+mod info;
+mod list;
+mod run;
+mod status;
+
+use crate::Exit;
+use crate::cli::plan::{Plan, Settings};
+use crate::error::Error;
+use crate::identity::host::Host;
+use crate::identity::verdict::Observer;
+use crate::look::{Sight, look_settled};
+use crate::machine::name::MachineName;
+use crate::machine::record::Record;
+use crate::machine::state_dir::{Missing, StateDir, locate};
+use crate::report::output;
+use crate::sys::signal::SignalSet;
+
+/// The exit status of `status` and `info` when they fail themselves (LSB: "status is unknown").
+const STATUS_UNKNOWN: u8 = 4;
+
+/// Executes a plan.
+pub fn execute(plan: Plan) -> Exit {
+    match plan {
+        Plan::Run(plan) => run::run(plan),
+        Plan::Status { machine, explain, ask } => {
+            answer(status::status(&machine, explain, &ask), Some(STATUS_UNKNOWN))
+        }
+        Plan::List(ask) => answer(list::list(&ask), None),
+        Plan::Info { machine, ask } => answer(info::info(&machine, &ask), Some(STATUS_UNKNOWN)),
+        Plan::Clear { machines, force, ask } => {
+            answer(clear::clear(machines.as_deref(), force, &ask), None)
+        }
+        Plan::Print(text) => answer(output::answer(&text).map(|()| 0), None),
+    }
+}
+
+/// The exit of a command: its code, or that of its error after the message.
+fn answer(result: Result<u8, Error>, on_error: Option<u8>) -> Exit {
+    Exit::Code(result.unwrap_or_else(|error| {
+        output::message(&error);
+        on_error.unwrap_or(error.exit_code())
+    }))
+}
+
+/// Who judges, with these settings, about this state directory.
+fn observer(settings: &Settings, state: &StateDir) -> Observer {
+    Observer {
+        host: Host::here(settings.host_id.as_deref()),
+        locality: state.locality(),
+        legacy_grace: settings.legacy_grace,
+    }
+}
+
+/// A machine as a looking command sees it, with what it was looked at through.
+struct Looked {
+    sight: Sight,
+    state_dir: std::path::PathBuf,
+    observer: Option<Observer>,
+}
+
+/// Opens the state directory for looking: nothing is made.
+fn open_for_looking(settings: &Settings) -> Result<(Option<StateDir>, std::path::PathBuf), Error> {
+    let path = locate(settings.state_dir.as_deref())?;
+    let state = StateDir::open(&path, Missing::Accept, settings.allow_network_fs)?;
+    Ok((state, path))
+}
+
+/// Looks at one machine, without its lock.
+fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> {
+    let (state, state_dir) = open_for_looking(settings)?;
+    let never_used = || Sight { record: Record::new(machine.as_str()), observed: Vec::new() };
+    let Some(state) = state else {
+        return Ok(Looked { sight: never_used(), state_dir, observer: None });
+    };
+    let observer = observer(settings, &state);
+    let sight = match state.machine(machine, Missing::Accept)? {
+        Some(dir) => look_settled(&dir, &observer, current_mask()?)?,
+        None => never_used(),
+    };
+    Ok(Looked { sight, state_dir, observer: Some(observer) })
+}
+
+/// The signal mask as it is.
+fn current_mask() -> Result<SignalSet, Error> {
+    SignalSet::current_mask().map_err(Error::io("read the signal mask"))
+}

@@ -1,0 +1,287 @@
+//! `jobguard -m NAME -- COMMAND`: plan → claim → supervise → release → exit.
+
+use std::time::Instant;
+
+use super::observer;
+use crate::Exit;
+use crate::cli::args::OnSupervisorDeath;
+use crate::cli::plan::RunPlan;
+use crate::error::Error;
+use crate::identity::host::{Host, INITIAL_PID_NS};
+use crate::identity::lifeline::Lifeline;
+use crate::identity::observe::Patience;
+use crate::identity::process::{Kernel, Stat};
+use crate::identity::verdict::{Observer, Verdict};
+use crate::look::{Sight, is_blind, look, wait_for_change};
+use crate::machine::record::{
+    Argument, Context, Ending, HeldBy, Holder, LastRun, Mode, State, Unknown,
+};
+use crate::machine::state_dir::{Missing, StateDir, locate};
+use crate::machine::store::MachineDir;
+use crate::protocol::claim::{Claim, Outcome};
+use crate::protocol::release::{self, Release};
+use crate::report::{human, output};
+use crate::supervise::environment::Environment;
+use crate::supervise::job::{Job, Setting};
+use crate::supervise::policy::Group;
+use crate::supervise::program::Program;
+use crate::supervise::watch::watch;
+use crate::sys::pidfd::PidFd;
+use crate::sys::signal::{SignalFd, SignalSet, stop_ignoring_sigchld};
+use crate::sys::startup;
+use crate::sys::wait::Ended;
+use crate::transaction::{Childless, Transaction, misled, now};
+
+/// Runs the job, and says how we are to end.
+pub(super) fn run(plan: RunPlan) -> Exit {
+    let busy_exit = plan.busy_exit;
+    try_run(plan).unwrap_or_else(|error| {
+        output::message(&error);
+        Exit::Code(match error {
+            Error::Busy(_) => busy_exit,
+            error => error.exit_code(),
+        })
+    })
+}
+
+fn try_run(plan: RunPlan) -> Result<Exit, Error> {
+    // From here on a signal waits until there is a job to have it, or we sleep.
+    let mask = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
+    // Before any queue: nobody should wait for hours to learn of a typing error.
+    let program = Program::find(&plan.command)?;
+    let path = locate(plan.settings.state_dir.as_deref())?;
+    let state = StateDir::open(&path, Missing::Create, plan.settings.allow_network_fs)?;
+    let state = state.ok_or_else(misled)?;
+    let dir = state.machine(&plan.machine, Missing::Create)?.ok_or_else(misled)?;
+    let observer = observer(&plan.settings, &state);
+    let (draft, group) = draft(&plan, &observer.host)?;
+    let environment = Environment::new(startup::environment(), &plan.machine, state.path());
+    let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
+    let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
+    let setting = Setting { environment, mask, ignore_sigchld, group };
+    let mut run = Run {
+        plan: &plan,
+        dir: &dir,
+        observer: &observer,
+        patience: Patience::default(),
+        job: Job::new(program, draft, setting),
+    };
+
+    let held = run.claim()?;
+    let ended = watch(&run.job, &signals).map_err(Error::io("watch the job"))?;
+    run.end(held, ended)
+}
+
+/// A run under way.
+struct Run<'a> {
+    plan: &'a RunPlan,
+    dir: &'a MachineDir,
+    observer: &'a Observer,
+    patience: Patience,
+    job: Job,
+}
+
+/// What we hold while the job runs.
+struct Held {
+    token: u64,
+    lifeline: Option<Lifeline>,
+    started_at: String,
+}
+
+impl Run<'_> {
+    /// Takes the machine, waiting as long as asked. When this returns the job runs.
+    fn claim(&mut self) -> Result<Held, Error> {
+        let until = self.plan.wait.map(|wait| Instant::now() + wait);
+        let mut contended = false;
+        loop {
+            let mut claim = Claim::new(self.plan.machine.as_str(), contended);
+            let lock_timeout = self.plan.settings.lock_timeout;
+            let mut transaction =
+                Transaction::new(self.dir, self.observer, &mut self.patience, lock_timeout);
+            let outcome = transaction.run(&mut claim, &mut self.job)?;
+            transaction.warnings.iter().for_each(output::message);
+            let lifeline = transaction.lifeline.take();
+            let (Outcome::Granted { cleared, .. } | Outcome::Busy { cleared, .. }) = &outcome
+            else {
+                return Err(misled());
+            };
+            for phantom in cleared {
+                output::message(human::cleared(&self.plan.machine, phantom));
+            }
+            if let Outcome::Granted { token, .. } = outcome {
+                return Ok(Held { token, lifeline, started_at: now().0 });
+            }
+            contended = true;
+            self.wait(until)?;
+        }
+    }
+
+    /// Sleeps until the machine looks free.
+    fn wait(&mut self, until: Option<Instant>) -> Result<(), Error> {
+        let mut told = false;
+        loop {
+            let sight = look(self.dir, self.observer, &mut self.patience)?;
+            if sight.holding().next().is_none() {
+                return Ok(());
+            }
+            self.refuse_own_ancestor(&sight)?;
+            // A release that is due, or its proven absence, takes a second at most: worth it even
+            // for those who do not wait.
+            let finishing = |verdict: &Verdict| *verdict == Verdict::Finishing;
+            let due = sight.holding().all(|o| finishing(&o.judgement.verdict));
+            if !due && until.is_some_and(|until| Instant::now() >= until) {
+                return Err(self.busy(&sight));
+            }
+            if !told && let Some(blind) = sight.holding().find(|o| is_blind(o)) {
+                told = true;
+                let machine = &self.plan.machine;
+                output::message(format!(
+                    "{}; waiting, and looking again every few seconds; {}",
+                    human::held_by(machine, &blind.subject, &blind.judgement),
+                    human::force_hint(machine, &blind.subject)
+                ));
+            }
+            let until = if due { None } else { until };
+            wait_for_change(&sight, until, self.job.inherited_mask())?;
+        }
+    }
+
+    /// A job that waits for the machine that it runs on waits for ever.
+    fn refuse_own_ancestor(&self, sight: &Sight) -> Result<(), Error> {
+        let machine = &self.plan.machine;
+        let outer = self.job.outer_holds();
+        match sight.holding().find(|o| outer.contains(machine, o.subject.token())) {
+            None => Ok(()),
+            Some(own) => Err(Error::Busy(format!(
+                "{}, which this command is part of: it would wait for itself",
+                human::held_by(machine, &own.subject, &own.judgement)
+            ))),
+        }
+    }
+
+    fn busy(&self, sight: &Sight) -> Error {
+        let machine = &self.plan.machine;
+        let waited = match self.plan.wait {
+            Some(wait) if !wait.is_zero() => {
+                format!(" (waited {})", humantime::format_duration(wait))
+            }
+            _ => String::new(),
+        };
+        let Some(holder) = sight.holding().next() else { return misled() };
+        let next = match holder.judgement.verdict {
+            Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject),
+            _ => format!("see jobguard info {machine}"),
+        };
+        let held = human::held_by(machine, &holder.subject, &holder.judgement);
+        Error::Busy(format!("{held}{waited}; {next}"))
+    }
+
+    /// Releases the machine, reaps the job, and says how we are to end.
+    fn end(mut self, held: Held, ended: Ended) -> Result<Exit, Error> {
+        let exec_error = self.job.exec_error();
+        let (ending, code) = match (&exec_error, ended) {
+            (Some(error), _) => (Ending::ExecFailed, error.raw_os_error()),
+            (None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
+            (None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
+        };
+        self.release(held, ending, code);
+        // Last: until here its PID could not become another process's.
+        let _ = self.job.reap(); // a zombie that is not reaped goes when we go
+        if let Some(source) = exec_error {
+            let command = human::command_line(&[Argument::from(self.plan.command[0].as_os_str())]);
+            return Err(Error::Command { command, source });
+        }
+        Ok(match ended {
+            Ended::Exited(code) => Exit::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+            Ended::Signaled(signal) => Exit::Signal(signal),
+        })
+    }
+
+    /// Gives the machine back. If that fails, a phantom stays, which the next run clears: the
+    /// job's status is worth more than the reason.
+    fn release(&mut self, held: Held, ended: Ending, code: Option<i32>) {
+        let run = LastRun {
+            token: held.token,
+            ended,
+            code,
+            started_at: Some(held.started_at),
+            ended_at: now().0,
+            unknown: Unknown::new(),
+        };
+        let lock_timeout = self.plan.settings.lock_timeout;
+        let mut transaction =
+            Transaction::new(self.dir, self.observer, &mut self.patience, lock_timeout);
+        transaction.lifeline = held.lifeline;
+        let result = transaction.run(&mut Release::new(run), &mut Childless);
+        transaction.warnings.iter().for_each(output::message);
+        let machine = &self.plan.machine;
+        match result {
+            Ok(release::Outcome::Released) => {}
+            Ok(release::Outcome::TakenOver) => output::message(format!(
+                "{machine}: this run was cleared from the record while its job ran"
+            )),
+            Ok(release::Outcome::Misled) => output::message(misled()),
+            Err(error) => output::message(format!(
+                "{machine}: cannot be released, the next run will clear it: {error}"
+            )),
+        }
+    }
+}
+
+/// The holder as far as it is known before the claim, and the process group of its job.
+fn draft(plan: &RunPlan, host: &Host) -> Result<(Holder, Group), Error> {
+    let me = std::process::id().cast_signed();
+    let pidfd = PidFd::open(me).ok(); // before 5.3 there is none
+    let cannot = || Error::io("find out our own identity: is /proc mounted?");
+    let supervisor = Kernel::ANY.identify(me, pidfd.as_ref()).map_err(cannot())?;
+    let terminal = Stat::read(me).map_or(0, |stat| stat.terminal);
+    let dies_with_supervisor = match plan.on_supervisor_death {
+        Some(OnSupervisorDeath::Keep) => false,
+        Some(OnSupervisorDeath::Kill) => true,
+        None => host.pid_ns != INITIAL_PID_NS,
+    };
+    let uid = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    let holder = Holder {
+        token: 0,
+        mode: Mode::Exclusive,
+        slots: 1,
+        parent: None,
+        state: State::Running,
+        held_by: HeldBy::Job,
+        dies_with_supervisor,
+        lifeline: None,
+        job: None,
+        supervisor: Some(supervisor),
+        host: host.clone(),
+        command: plan.command.iter().map(|word| Argument(word.clone())).collect(),
+        name: plan.name.clone(),
+        cwd: std::env::current_dir().ok().map(|dir| Argument(dir.into_os_string())),
+        uid: uid.as_raw(),
+        user: user.map(|user| user.name),
+        started_at: now().0,
+        context: Context {
+            systemd_unit: None,
+            invocation_id: std::env::var("INVOCATION_ID").ok(),
+            tty: terminal_name(terminal),
+            unknown: Unknown::new(),
+        },
+        unknown: Unknown::new(),
+    };
+    // With a terminal the shell's job control must reach the job as it would without us.
+    let group = if terminal == 0 { Group::Own } else { Group::Shared };
+    Ok((holder, group))
+}
+
+/// A terminal's name, from its device number in `/proc/PID/stat`: `pts/3`, `tty1`.
+fn terminal_name(device: u32) -> Option<String> {
+    let device = u64::from(device);
+    let (major, minor) = (nix::libc::major(device), nix::libc::minor(device));
+    match major {
+        0 => None,
+        // UNIX98_PTY_SLAVE_MAJOR and the seven after it (linux/major.h), 256 ptys each.
+        136..=143 => Some(format!("pts/{}", (major - 136) * 256 + minor)),
+        4 if minor < 64 => Some(format!("tty{minor}")),
+        _ => Some(format!("{major}:{minor}")),
+    }
+}

@@ -1,0 +1,192 @@
+//! Gathers the evidence about one subject: looks for its processes, feels its lifeline.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::host::Locality;
+use super::lifeline::Feel;
+use super::process::{Kernel, Look, ProcessId};
+use super::verdict::{Evidence, Judgement, Observer, Subject, Touch, Verdict, View, judge};
+use crate::machine::record::Holder;
+use crate::machine::store::{MachineDir, Snapshot};
+use crate::sys::pidfd::PidFd;
+
+/// A subject, what was found out about it, and the verdict.
+#[derive(Debug)]
+pub struct Observed {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// What was found.
+    pub evidence: Evidence,
+    /// What that makes it.
+    pub judgement: Judgement,
+    /// What to wait on for a change.
+    pub handles: Handles,
+}
+
+/// Descriptors that speak up when something about a subject changes.
+#[derive(Debug, Default)]
+pub struct Handles {
+    /// The write end of its lifeline: errs when its owner lets go.
+    pub lifeline: Option<OwnedFd>,
+    /// Its processes that run: readable when they are over.
+    pub processes: Vec<PidFd>,
+}
+
+/// What one observer has seen of a machine over time: since when a release is overdue.
+///
+/// Clocks of files and records decide nothing; only what this process saw itself counts.
+#[derive(Debug, Default)]
+pub struct Patience {
+    since: Vec<(u64, Sign, Instant)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    JobOver,
+    Slack,
+}
+
+impl Patience {
+    /// For how long `sign` has been shown by the run `token` without a break.
+    fn shown_for(&mut self, token: u64, sign: Sign, shown: bool) -> Duration {
+        let now = Instant::now();
+        let known = self.since.iter().position(|(t, s, _)| (*t, *s) == (token, sign));
+        match (known, shown) {
+            (Some(index), true) => now.duration_since(self.since[index].2),
+            (Some(index), false) => {
+                self.since.swap_remove(index);
+                Duration::ZERO
+            }
+            (None, true) => {
+                self.since.push((token, sign, now));
+                Duration::ZERO
+            }
+            (None, false) => Duration::ZERO,
+        }
+    }
+}
+
+/// Observes every subject of a snapshot, now.
+pub fn observe_all(
+    dir: &MachineDir,
+    snapshot: &Snapshot,
+    observer: &Observer,
+    kernel: Kernel,
+    patience: &mut Patience,
+) -> Vec<Observed> {
+    snapshot
+        .reading
+        .subjects
+        .iter()
+        .map(|subject| {
+            let mut evidence = Evidence::none();
+            let mut handles = Handles::default();
+            match subject {
+                Subject::Holder(holder) => {
+                    look_at_holder(dir, holder, observer, kernel, &mut evidence, &mut handles);
+                    let over = evidence.job.as_ref().is_some_and(|job| job.is_over());
+                    let slack = evidence.lifeline == Touch::Slack;
+                    evidence.job_over_for = patience.shown_for(holder.token, Sign::JobOver, over);
+                    evidence.slack_for = patience.shown_for(holder.token, Sign::Slack, slack);
+                }
+                Subject::Legacy(legacy) => {
+                    evidence.now = unix_seconds();
+                    if let Some(pid) = legacy.job_pid {
+                        evidence.job =
+                            sight(kernel, Some(&ProcessId::bare(pid)), true, &mut handles);
+                    }
+                }
+                Subject::Torn(_) => {
+                    evidence.torn_before_boot = torn_before_boot(dir, snapshot, observer);
+                }
+                Subject::Unrecorded(token) => {
+                    if let Feel::Taut(lifeline) = dir.feel(*token, None) {
+                        handles.lifeline = Some(lifeline);
+                    }
+                }
+                Subject::Newer(_) | Subject::Unreadable(_) => {}
+            }
+            let judgement = judge(subject, observer, &evidence);
+            Observed { subject: subject.clone(), evidence, judgement, handles }
+        })
+        .collect()
+}
+
+fn look_at_holder(
+    dir: &MachineDir,
+    holder: &Holder,
+    observer: &Observer,
+    kernel: Kernel,
+    evidence: &mut Evidence,
+    handles: &mut Handles,
+) {
+    let here = &observer.host;
+    let same_namespace =
+        holder.host.same_kernel(here) && here.pid_ns != 0 && holder.host.pid_ns == here.pid_ns;
+    if same_namespace {
+        let same_time = here.time_ns == holder.host.time_ns;
+        evidence.view = View::Seen;
+        evidence.job = sight(kernel, holder.job.as_ref(), same_time, handles);
+        evidence.supervisor = sight(kernel, holder.supervisor.as_ref(), same_time, handles);
+    }
+    evidence.lifeline = match dir.feel(holder.token, holder.lifeline.as_deref()) {
+        Feel::Taut(writer) => {
+            handles.lifeline = Some(writer);
+            Touch::Taut
+        }
+        Feel::Slack => Touch::Slack,
+        Feel::Missing => Touch::Unknown("its lifeline is missing".to_owned()),
+        Feel::Unknown(why) => Touch::Unknown(why),
+    };
+}
+
+fn sight(
+    kernel: Kernel,
+    recorded: Option<&ProcessId>,
+    same_time: bool,
+    handles: &mut Handles,
+) -> Option<super::process::Sighting> {
+    let Look { sighting, handle } = kernel.look_for(recorded?, same_time);
+    handles.processes.extend(handle);
+    Some(sighting)
+}
+
+/// Whether a damaged record is older than this boot, and nobody holds a lifeline: a power loss
+/// tore it, and ended whoever it named. Only where no other kernel could have written it.
+fn torn_before_boot(dir: &MachineDir, snapshot: &Snapshot, observer: &Observer) -> bool {
+    /// The inode of the first time namespace (`PROC_TIME_INIT_INO`, linux/proc_ns.h): elsewhere
+    /// the time since boot is shifted.
+    const INITIAL_TIME_NS: u64 = 0xEFFF_FFFA;
+    if observer.locality != Locality::Local
+        || ![0, INITIAL_TIME_NS].contains(&observer.host.time_ns)
+    {
+        return false;
+    }
+    let Ok(listing) = dir.lifelines() else { return false };
+    let slack = |token: &u64| matches!(dir.feel(*token, None), Feel::Slack | Feel::Missing);
+    let Ok(up) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return false };
+    let booted = unix_seconds().saturating_sub(up.tv_sec());
+    snapshot.modified.is_some_and(|modified| modified < booted) && listing.tokens.iter().all(slack)
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Observed {
+    /// Whether it holds the machine, provably or for want of proof.
+    pub fn holds(&self) -> bool {
+        !matches!(self.judgement.verdict, Verdict::Phantom(_))
+    }
+}
+
+impl ProcessId {
+    /// A process of which nothing but the PID was recorded.
+    fn bare(pid: i32) -> Self {
+        Self { pid, start_ticks: None, pidfd_inode: None, unknown: serde_json::Map::new() }
+    }
+}

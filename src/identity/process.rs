@@ -1,0 +1,289 @@
+//! Is the process that was recorded still the one behind its PID?
+//!
+//! A PID alone proves nothing: it is reused, after a reboot or a container restart at once. The
+//! identity of a process is, in this order: the inode of its pidfd (Linux 6.9; unique until the
+//! next boot, decides alone), else its start time in clock ticks, read in one time namespace.
+
+use std::fs;
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::plain;
+use crate::sys::pidfd::PidFd;
+
+/// A process as it was when it was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Its PID, in the PID namespace that the record names.
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since boot, shifted by the time namespace.
+    #[serde(default)]
+    pub start_ticks: Option<u64>,
+    /// The inode number of its pidfd; `None` on kernels before 6.9.
+    #[serde(default)]
+    pub pidfd_inode: Option<u64>,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// What was found when a recorded process was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// It runs: its identity matches and it has not ended.
+    Alive,
+    /// It has ended: no such process, or a zombie.
+    Gone,
+    /// Its PID belongs to another process, or to a thread, by now.
+    Reused,
+    /// The kernel would not tell.
+    Denied(String),
+    /// It can't be told apart from another process.
+    Unclear(String),
+}
+
+impl Sighting {
+    /// Whether the recorded process is provably over.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Gone | Self::Reused)
+    }
+}
+
+/// A sighting, and a handle on what was sighted where that runs: readable once it is over.
+#[derive(Debug)]
+pub struct Look {
+    /// What was found.
+    pub sighting: Sighting,
+    /// The process that was found.
+    pub handle: Option<PidFd>,
+}
+
+impl Look {
+    fn without_handle(sighting: Sighting) -> Self {
+        Self { sighting, handle: None }
+    }
+}
+
+/// What this kernel can tell about processes: the seam through which tests reach older kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernel {
+    /// pidfd_open(2) may be used (Linux 5.3).
+    pub pidfd: bool,
+    /// pidfds have inodes of their own (Linux 6.9).
+    pub pidfd_inode: bool,
+}
+
+impl Kernel {
+    /// Everything is tried; what the running kernel lacks is found out.
+    pub const ANY: Self = Self { pidfd: true, pidfd_inode: true };
+
+    /// The identity of the running process `pid`, for the record. `pidfd` is a handle on it, where
+    /// there are such.
+    pub fn identify(self, pid: i32, pidfd: Option<&PidFd>) -> io::Result<ProcessId> {
+        let pidfd_inode = match pidfd {
+            Some(pidfd) if self.pidfd_inode => pidfd.inode()?,
+            _ => None,
+        };
+        // Without /proc the inode must do.
+        let start_ticks = match Stat::read(pid) {
+            Ok(stat) => Some(stat.start_ticks),
+            Err(_) if pidfd_inode.is_some() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(ProcessId { pid, start_ticks, pidfd_inode, unknown: Map::new() })
+    }
+
+    /// Looks for a process that was recorded in this PID namespace and under this kernel.
+    ///
+    /// `same_time` says that start ticks were recorded in our time namespace.
+    pub fn look_for(self, recorded: &ProcessId, same_time: bool) -> Look {
+        self.look_through(recorded, same_time).unwrap_or_else(|error| {
+            let (pid, why) = (recorded.pid, plain(&error));
+            Look::without_handle(match error.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    Sighting::Denied(format!("looking at PID {pid} is forbidden: {why}"))
+                }
+                _ => Sighting::Unclear(format!("cannot look at PID {pid}: {why}")),
+            })
+        })
+    }
+
+    fn look_through(self, recorded: &ProcessId, same_time: bool) -> io::Result<Look> {
+        if recorded.pid <= 0 {
+            // No process ever has such a number (pidfd_open: EINVAL).
+            return Ok(Look::without_handle(Sighting::Gone));
+        }
+        let through_proc = || look_through_proc(recorded, same_time).map(Look::without_handle);
+        if !self.pidfd {
+            return through_proc();
+        }
+        match PidFd::open(recorded.pid) {
+            Ok(pidfd) => {
+                let sighting = self.compare(&pidfd, recorded, same_time)?;
+                let handle = (!sighting.is_over()).then_some(pidfd);
+                Ok(Look { sighting, handle })
+            }
+            Err(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+                Errno::ESRCH => Ok(Look::without_handle(Sighting::Gone)),
+                // A thread has the number by now.
+                Errno::EINVAL | Errno::ENOENT => Ok(Look::without_handle(Sighting::Reused)),
+                Errno::ENOSYS | Errno::EPERM => through_proc(),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn compare(self, pidfd: &PidFd, recorded: &ProcessId, same_time: bool) -> io::Result<Sighting> {
+        let inode = if self.pidfd_inode { pidfd.inode()? } else { None };
+        if let (Some(now), Some(then)) = (inode, recorded.pidfd_inode) {
+            if now != then {
+                return Ok(Sighting::Reused);
+            }
+            return Ok(if pidfd.is_over()? { Sighting::Gone } else { Sighting::Alive });
+        }
+        // Read the start time while the pidfd is known to be open on a living process: if it ends
+        // and its PID is reused in between, the poll afterwards says so.
+        let stat = Stat::read(recorded.pid);
+        if pidfd.is_over()? {
+            return Ok(Sighting::Gone);
+        }
+        Ok(same_start(recorded, stat?.start_ticks, same_time))
+    }
+}
+
+/// Compares start times; a process that can't be told apart from the recorded one is not over.
+fn same_start(recorded: &ProcessId, found: u64, same_time: bool) -> Sighting {
+    match recorded.start_ticks {
+        None => Sighting::Alive, // nothing to compare with: the PID is in use
+        Some(_) if !same_time => Sighting::Unclear(format!(
+            "PID {} runs, but its start time was recorded in another time namespace",
+            recorded.pid
+        )),
+        Some(then) if then == found => Sighting::Alive,
+        Some(_) => Sighting::Reused,
+    }
+}
+
+/// The way without pidfds: kill(2) with signal 0, and `/proc`.
+fn look_through_proc(recorded: &ProcessId, same_time: bool) -> io::Result<Sighting> {
+    // hidepid hides processes of others from /proc, but not from kill: only ESRCH means "none".
+    if kill(Pid::from_raw(recorded.pid), None) == Err(Errno::ESRCH) {
+        return Ok(Sighting::Gone);
+    }
+    let me = fs::read_link("/proc/self")?;
+    if me.to_str().and_then(|me| me.parse().ok()) != Some(std::process::id()) {
+        return Ok(Sighting::Unclear("/proc belongs to another PID namespace".to_owned()));
+    }
+    let stat = match Stat::read(recorded.pid) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Gone since the kill, or hidden.
+            return Ok(match kill(Pid::from_raw(recorded.pid), None) {
+                Err(Errno::ESRCH) => Sighting::Gone,
+                _ => Sighting::Denied(format!("PID {} is hidden in /proc", recorded.pid)),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    if is_thread(recorded.pid)? {
+        return Ok(Sighting::Reused);
+    }
+    Ok(if stat.is_over() {
+        Sighting::Gone
+    } else {
+        same_start(recorded, stat.start_ticks, same_time)
+    })
+}
+
+/// Whether the number is that of a thread other than its process's first: `/proc/TID` exists for
+/// those too, and kill(2) accepts them.
+fn is_thread(pid: i32) -> io::Result<bool> {
+    let status = fs::read(format!("/proc/{pid}/status"))?;
+    let status = String::from_utf8_lossy(&status);
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    Ok(leader.and_then(|leader| leader.trim().parse().ok()) != Some(pid))
+}
+
+/// The fields of `/proc/PID/stat` that matter here (proc_pid_stat(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 3: `R`, `S`, `Z`, …
+    pub state: u8,
+    /// Field 4: the parent's PID.
+    pub parent: i32,
+    /// Field 5: the process group.
+    pub group: i32,
+    /// Field 7: the controlling terminal's device number; 0 when there is none.
+    pub terminal: u32,
+    /// Field 20: how many threads still run or wait to be reaped.
+    pub threads: u64,
+    /// Field 22: when it started, in clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Stat {
+    /// Reads `/proc/PID/stat`.
+    pub fn read(pid: i32) -> io::Result<Self> {
+        Self::parse(&fs::read(format!("/proc/{pid}/stat"))?).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is garbled"))
+        })
+    }
+
+    /// Parses the line. The command name may hold spaces and `)`, so the last `)` counts.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let end = line.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(line.get(end + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            state: *field(3)?.as_bytes().first()?,
+            parent: field(4)?.parse().ok()?,
+            group: field(5)?.parse().ok()?,
+            terminal: field(7)?.parse::<i32>().ok()?.cast_unsigned(),
+            threads: field(20)?.parse().ok()?,
+            start_ticks: field(22)?.parse().ok()?,
+        })
+    }
+
+    /// Whether the process is over. A first thread that ended is shown as `Z` while others live.
+    pub fn is_over(self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_name_may_hold_spaces_and_parentheses() {
+        let line = b"42 (a) b) Z (c) S 7 42 1 34816 42 0 0 0 0 0 0 0 0 0 20 0 3 0 189428 0 0";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.state, stat.parent, stat.group), (b'S', 7, 42));
+        assert_eq!((stat.terminal, stat.threads, stat.start_ticks), (34816, 3, 189_428));
+    }
+
+    #[test]
+    fn a_garbled_line_is_none() {
+        for line in [&b""[..], b"42 (x", b"42 (x)", b"42 (x) S 7 42", b"42 (\xff) S a b c"] {
+            assert_eq!(Stat::parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_zombie_first_thread_with_living_others_is_not_over() {
+        let line = |state: char, threads: u8| {
+            let line = format!("1 (x) {state} 7 1 1 0 1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 5 0");
+            Stat::parse(line.as_bytes()).unwrap().is_over()
+        };
+        assert!(!line('Z', 2));
+        assert!(line('Z', 1));
+        assert!(line('Z', 0));
+        assert!(!line('T', 1));
+    }
+}

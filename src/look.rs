@@ -1,0 +1,131 @@
+//! Looking at a machine without taking its lock, and waiting for it to change.
+//!
+//! Read, probe, read again: if the record changed in between, what was probed may belong to
+//! another run, so start over. Nothing is written, and a held machine lock is no hindrance.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::identity::lifeline::Feel;
+use crate::identity::observe::{Observed, Patience, observe_all};
+use crate::identity::process::Kernel;
+use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
+use crate::machine::record::Record;
+use crate::machine::store::{MachineDir, Snapshot};
+use crate::sys::poll::{Interest, wait_any};
+use crate::sys::signal::SignalSet;
+
+/// A machine as it was seen.
+#[derive(Debug)]
+pub struct Sight {
+    /// Its record.
+    pub record: Record,
+    /// Everybody it names, and everybody else who holds it.
+    pub observed: Vec<Observed>,
+}
+
+impl Sight {
+    /// Those who hold the machine, provably or for want of proof.
+    pub fn holding(&self) -> impl Iterator<Item = &Observed> {
+        self.observed.iter().filter(|observed| observed.holds())
+    }
+}
+
+/// A record that changes more often than this while it is looked at is taken as it is.
+const MAX_TRIES: usize = 16;
+
+/// Looks at a machine, now.
+pub fn look(
+    dir: &MachineDir,
+    observer: &Observer,
+    patience: &mut Patience,
+) -> Result<Sight, Error> {
+    let mut snapshot = dir.read()?;
+    for _ in 1..MAX_TRIES {
+        let sight = probe(dir, &snapshot, observer, patience)?;
+        let again = dir.read()?;
+        if again.same_as(&snapshot) {
+            return Ok(sight);
+        }
+        snapshot = again;
+    }
+    probe(dir, &snapshot, observer, patience)
+}
+
+fn probe(
+    dir: &MachineDir,
+    snapshot: &Snapshot,
+    observer: &Observer,
+    patience: &mut Patience,
+) -> Result<Sight, Error> {
+    let mut with_unrecorded = snapshot.clone();
+    let subjects = &mut with_unrecorded.reading.subjects;
+    for token in dir.lifelines()?.tokens {
+        let named = subjects.iter().any(|subject| subject.token() == token);
+        if !named && matches!(dir.feel(token, None), Feel::Taut(_) | Feel::Unknown(_)) {
+            subjects.push(Subject::Unrecorded(token));
+        }
+    }
+    let observed = observe_all(dir, &with_unrecorded, observer, Kernel::ANY, patience);
+    Ok(Sight { record: with_unrecorded.reading.record, observed })
+}
+
+/// How often a holder is looked at that gives no sign by itself: no lifeline and no pidfd.
+const SLOW_POLL: Duration = Duration::from_secs(5);
+
+/// Sleeps until something about this sight may have changed, or `until`.
+///
+/// `mask` is the signal mask meanwhile: a waiter has no job yet, so a signal does to it what it
+/// would have done to the job that it stands for.
+pub fn wait_for_change(
+    sight: &Sight,
+    until: Option<Instant>,
+    mask: SignalSet,
+) -> Result<(), Error> {
+    let mut fds = Vec::new();
+    let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let mut at_most = |limit: Duration| timeout = Some(timeout.map_or(limit, |t| t.min(limit)));
+    for observed in sight.holding() {
+        let handles = &observed.handles;
+        fds.extend(handles.lifeline.iter().map(|l| (l.as_fd(), Interest::Closed)));
+        fds.extend(handles.processes.iter().map(|p| (p.as_fd(), Interest::Readable)));
+        if observed.judgement.verdict == Verdict::Finishing {
+            let evidence = &observed.evidence;
+            at_most(GRACE.saturating_sub(evidence.job_over_for.max(evidence.slack_for)));
+        } else if is_blind(observed) {
+            at_most(SLOW_POLL);
+        }
+    }
+    match wait_any(&fds, timeout, mask) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()), // look again
+        Err(error) => Err(Error::io("wait for the machine")(error)),
+    }
+}
+
+/// Whether the end of this holder cannot be waited for, only looked for.
+pub fn is_blind(observed: &Observed) -> bool {
+    observed.handles.lifeline.is_none() && observed.handles.processes.is_empty()
+}
+
+/// Looks at a machine until no verdict depends on the next second: a release that is due comes,
+/// or its absence is proof.
+pub fn look_settled(
+    dir: &MachineDir,
+    observer: &Observer,
+    mask: SignalSet,
+) -> Result<Sight, Error> {
+    let mut patience = Patience::default();
+    let until = Instant::now() + GRACE + GRACE / 4;
+    loop {
+        let sight = look(dir, observer, &mut patience)?;
+        let unsettled = |o: &Observed| {
+            o.judgement.verdict == Verdict::Finishing || matches!(o.subject, Subject::Unrecorded(_))
+        };
+        if Instant::now() >= until || !sight.observed.iter().any(unsettled) {
+            return Ok(sight);
+        }
+        wait_for_change(&sight, Some(until), mask)?;
+    }
+}

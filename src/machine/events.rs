@@ -1,0 +1,106 @@
+//! The event log of a machine: one JSON object a line, appended, rotated by size.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::geteuid;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::record::{Argument, LastRun};
+use crate::sys::rename::{Rename, rename_in};
+
+/// The log's name.
+pub const FILE: &str = "events.jsonl";
+
+/// What the log is called once it has been rotated; one older file is kept.
+pub const ROTATED: &str = "events.1.jsonl";
+
+/// The size, in bytes, from which a log is rotated before the next line.
+const ROTATE_AT: u64 = 1 << 20;
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// When, RFC 3339 UTC.
+    pub time: String,
+    /// The machine.
+    pub machine: String,
+    /// The run that it is about; 0 where none is known.
+    pub token: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// A run ended and released its machine.
+    Ended {
+        /// How.
+        run: LastRun,
+        /// Its command line.
+        command: Vec<Argument>,
+    },
+    /// A run ended whose hold had been taken from it meanwhile.
+    EndedUnrecorded {
+        /// How.
+        run: LastRun,
+    },
+    /// A holder that was provably over was removed from the record.
+    PhantomCleared {
+        /// The phantom reason.
+        reason: String,
+        /// The rule of the verdict table that decided.
+        proof: String,
+        /// The holder, as it was recorded.
+        holder: Value,
+    },
+    /// A holder was removed by hand, without proof.
+    ForceCleared {
+        /// The verdict on it.
+        verdict: String,
+        /// The user who did it.
+        uid: u32,
+        /// The holder, as it was recorded.
+        holder: Value,
+    },
+}
+
+/// Appends events, under the machine lock.
+pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut lines = Vec::new();
+    for event in events {
+        serde_json::to_writer(&mut lines, event)?;
+        lines.push(b'\n');
+    }
+    let mut log = open_log(dir, mode)?;
+    if log.metadata()?.len() >= ROTATE_AT {
+        rename_in(dir, c"events.jsonl", c"events.1.jsonl", Rename::Replace)?;
+        log = open_log(dir, mode)?;
+    }
+    log.write_all(&lines)
+}
+
+fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY
+        | OFlag::O_APPEND
+        | OFlag::O_CREAT
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK
+        | OFlag::O_CLOEXEC;
+    let log = openat(dir, FILE, flags, mode)?;
+    let stat = fstat(&log)?;
+    if Mode::from_bits_truncate(stat.st_mode) != mode && stat.st_uid == geteuid().as_raw() {
+        fchmod(&log, mode)?; // the umask took bits away
+    }
+    Ok(File::from(log))
+}

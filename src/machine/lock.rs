@@ -1,0 +1,102 @@
+//! The machine lock: an flock(2) held only while a record is read, decided on and rewritten.
+//!
+//! It is held for microseconds, so a wait for it is no wait for a job: whoever keeps it for
+//! seconds was stopped in between, or means harm. Hence the deadline.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// A held machine lock.
+///
+/// Dropping it closes the file. The lock belongs to the open file, which a child forked meanwhile
+/// shares until it closes its copy, so [`MachineLock::release`] unlocks explicitly.
+#[derive(Debug)]
+pub struct MachineLock(Arc<File>);
+
+/// What came of asking for a lock.
+#[derive(Debug)]
+pub enum Asked {
+    /// We hold it.
+    Taken(MachineLock),
+    /// The deadline is over; this is the file.
+    TimedOut(Arc<File>),
+}
+
+/// Takes the lock on `file`, waiting `deadline` at most.
+///
+/// A contended flock can be bounded in two ways: a signal that interrupts it, or a thread that is
+/// left behind in it. Signals are blocked here and belong to the job, so it is a thread; if the
+/// deadline passes it stays in the system call until this process ends, which is soon.
+pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
+    match file.try_lock() {
+        Ok(()) => return Ok(Asked::Taken(MachineLock(Arc::new(file)))),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let file = Arc::new(file);
+    let (sender, receiver) = mpsc::channel();
+    let contended = Arc::clone(&file);
+    let waiter = thread::Builder::new().stack_size(STACK).spawn(move || {
+        let result = retry_interrupted(|| contended.lock());
+        drop(contended);
+        let _ = sender.send(result); // nobody listens any more: the deadline is over
+    })?;
+    match receiver.recv_timeout(deadline) {
+        Ok(result) => {
+            // A fork must find this process with one thread.
+            let _ = waiter.join(); // it has sent its result, so it did not panic
+            result.map(|()| Asked::Taken(MachineLock(file)))
+        }
+        Err(_) => Ok(Asked::TimedOut(file)),
+    }
+}
+
+/// Bytes of stack for a thread that makes one system call.
+const STACK: usize = 64 * 1024;
+
+fn retry_interrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+impl MachineLock {
+    /// The locked file.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Unlocks, whoever else may hold a copy of the descriptor.
+    pub fn release(self) {
+        let _ = self.0.unlock(); // closing it, right after, unlocks as well
+    }
+}
+
+/// Who holds the lock on the file with this device and inode, as `/proc/locks` shows it.
+pub fn owner(file: &File) -> Option<String> {
+    let found = file.metadata().ok()?;
+    let (major, minor) = (nix::libc::major(found.dev()), nix::libc::minor(found.dev()));
+    let wanted = format!("{major:02x}:{minor:02x}:{}", found.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let pid = locks.lines().find_map(|line| {
+        // 1: FLOCK  ADVISORY  WRITE 4242 fe:01:1048633 0 EOF; a waiter's line has "->" after "1:".
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        match fields[..] {
+            [_, "FLOCK", _, _, pid, file, ..] if file == wanted => Some(pid.to_owned()),
+            _ => None,
+        }
+    })?;
+    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(match command.trim() {
+        "" => format!("PID {pid}"),
+        command => format!("PID {pid} ({command})"),
+    })
+}

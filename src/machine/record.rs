@@ -1,0 +1,332 @@
+//! The record: the JSON sidecar that says who holds a machine, and how the last run ended.
+//!
+//! Unknown fields are kept on every rewrite, at every level, so that a later release's records
+//! survive an earlier release's run.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use serde::de::Deserializer;
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::legacy::Legacy;
+use crate::identity::host::Host;
+use crate::identity::process::ProcessId;
+use crate::identity::verdict::Subject;
+
+/// The schema that this release reads and writes.
+pub const SCHEMA: u64 = 1;
+
+/// Fields of a later version.
+pub type Unknown = Map<String, Value>;
+
+/// The record of one machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Always [`SCHEMA`].
+    pub schema: u64,
+    /// The machine's name.
+    pub machine: String,
+    /// Grows by one with every rewrite.
+    pub revision: u64,
+    /// The highest token given so far.
+    pub token: u64,
+    /// Who holds the machine; empty when it is free.
+    pub holders: Vec<Holder>,
+    /// How the last run ended.
+    #[serde(default)]
+    pub last: Option<LastRun>,
+    /// What has happened so far.
+    #[serde(default)]
+    pub counters: Counters,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl Record {
+    /// The record of a machine that was never used.
+    pub fn new(machine: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            machine: machine.to_owned(),
+            revision: 0,
+            token: 0,
+            holders: Vec::new(),
+            last: None,
+            counters: Counters::default(),
+            unknown: Unknown::new(),
+        }
+    }
+}
+
+/// One holder: a job and its supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Names this run; the fencing token handed to the job.
+    pub token: u64,
+    /// How it shares the machine.
+    pub mode: Mode,
+    /// How many holders it agreed to.
+    pub slots: u32,
+    /// The token of the run it is nested in.
+    #[serde(default)]
+    pub parent: Option<u64>,
+    /// Where it is in its life.
+    pub state: State,
+    /// Whose life keeps the machine held.
+    pub held_by: HeldBy,
+    /// The kernel kills the job when its supervisor dies.
+    #[serde(default)]
+    pub dies_with_supervisor: bool,
+    /// Device and inode of its lifeline.
+    #[serde(default)]
+    pub lifeline: Option<String>,
+    /// The job's process.
+    #[serde(default)]
+    pub job: Option<ProcessId>,
+    /// The supervisor's process.
+    #[serde(default)]
+    pub supervisor: Option<ProcessId>,
+    /// Where both run.
+    pub host: Host,
+    /// The job's command line.
+    pub command: Vec<Argument>,
+    /// Shown instead of the command line.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The job's working directory.
+    #[serde(default)]
+    pub cwd: Option<Argument>,
+    /// Who started it.
+    #[serde(default)]
+    pub uid: u32,
+    /// Their name.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// When, RFC 3339 UTC; for people, it decides nothing.
+    pub started_at: String,
+    /// Under what it was started.
+    #[serde(default)]
+    pub context: Context,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// How a holder shares its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Not at all.
+    Exclusive,
+    /// With others that share it.
+    Shared,
+}
+
+/// Where a holder is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Its job has not been forked yet.
+    Claiming,
+    /// Its job runs.
+    Running,
+    /// Its job was told to end.
+    Stopping,
+    /// It waits to try again.
+    Retrying,
+    /// Its job is over, leftovers of it are not.
+    Draining,
+}
+
+/// Whose life keeps a machine held; fixed at the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    /// The job's: when it is over, the release is due.
+    Job,
+    /// The supervisor's too.
+    Supervisor,
+}
+
+/// Under what a run was started; recorded for people, never trusted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Context {
+    /// The systemd unit.
+    #[serde(default)]
+    pub systemd_unit: Option<String>,
+    /// systemd's ID of the unit's invocation.
+    #[serde(default)]
+    pub invocation_id: Option<String>,
+    /// The controlling terminal.
+    #[serde(default)]
+    pub tty: Option<String>,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// Its token.
+    pub token: u64,
+    /// In which way.
+    pub ended: Ending,
+    /// Its exit status, or the number of the signal that ended it; the errno of a failed exec.
+    #[serde(default)]
+    pub code: Option<i32>,
+    /// When it started.
+    #[serde(default)]
+    pub started_at: Option<String>,
+    /// When it ended, or was found over.
+    pub ended_at: String,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// In which way a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The job exited.
+    Exited,
+    /// A signal ended the job.
+    Signaled,
+    /// The job overran its time limit.
+    TimedOut,
+    /// The job could not be executed.
+    ExecFailed,
+    /// It was cut off, by a reboot or with its supervisor.
+    Lost,
+    /// Nobody saw how.
+    Unknown,
+}
+
+/// What has happened on a machine so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Jobs that were let through the gate.
+    #[serde(default)]
+    pub runs: u64,
+    /// Runs that found the machine held.
+    #[serde(default)]
+    pub contended: u64,
+    /// Runs that were skipped because it was held.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Waits that were over before it was free.
+    #[serde(default)]
+    pub timed_out: u64,
+    /// Phantoms cleared, by reason.
+    #[serde(default)]
+    pub phantoms: BTreeMap<String, u64>,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// A word of a command line, or a path: bytes, a JSON string where they are UTF-8 and an array of
+/// byte values where they are not, so that nothing is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument(pub OsString);
+
+impl Serialize for Argument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_seq(self.0.as_bytes()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Argument {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Bytes(Vec<u8>),
+        }
+        Ok(Self(match Form::deserialize(deserializer)? {
+            Form::Text(text) => OsString::from(text),
+            Form::Bytes(bytes) => OsString::from_vec(bytes),
+        }))
+    }
+}
+
+impl From<&OsStr> for Argument {
+    fn from(text: &OsStr) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// What the bytes of a record file say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What a rewrite starts from: the record, or a new one that keeps what could be kept.
+    pub record: Record,
+    /// Whom to judge.
+    pub subjects: Vec<Subject>,
+}
+
+impl Reading {
+    /// Of a machine whose record does not exist yet.
+    pub fn absent(machine: &str) -> Self {
+        Self { record: Record::new(machine), subjects: Vec::new() }
+    }
+
+    /// Of a record that says nothing but what `subject` says.
+    pub fn only(machine: &str, subject: Subject) -> Self {
+        Self { record: Record::new(machine), subjects: vec![subject] }
+    }
+
+    /// Parses the bytes of a record.
+    pub fn parse(machine: &str, bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            return Self::only(machine, Subject::Torn("its record is empty".to_owned()));
+        }
+        Self::try_parse(machine, bytes).unwrap_or_else(|why| {
+            Self::only(machine, Subject::Torn(format!("its record cannot be parsed: {why}")))
+        })
+    }
+
+    fn try_parse(machine: &str, bytes: &[u8]) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let Value::Object(mut object) = value else {
+            return Err("it is no JSON object".to_owned());
+        };
+        match object.get("schema").map(|schema| schema.as_u64().ok_or(schema)) {
+            Some(Ok(SCHEMA)) => {
+                let record: Record = serde_json::from_value(Value::Object(object))
+                    .map_err(|error| error.to_string())?;
+                if record.machine != machine {
+                    let why = format!("its record is that of another machine, {}", record.machine);
+                    return Ok(Self::only(machine, Subject::Unreadable(why)));
+                }
+                let subjects =
+                    record.holders.iter().cloned().map(|h| Subject::Holder(Box::new(h))).collect();
+                Ok(Self { record, subjects })
+            }
+            Some(Ok(newer)) if newer > SCHEMA => Ok(Self::only(machine, Subject::Newer(newer))),
+            Some(Err(schema)) => Err(format!("schema {schema} is no number")),
+            None | Some(Ok(_)) => {
+                object.remove("schema");
+                let legacy = Legacy::take(&mut object).ok_or("it has no schema")??;
+                let mut record = Record::new(machine);
+                let own = serde_json::to_value(&record).map_err(|error| error.to_string())?;
+                object.retain(|key, _| own.get(key).is_none());
+                record.unknown = object;
+                Ok(Self { record, subjects: legacy.map(Subject::Legacy).into_iter().collect() })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

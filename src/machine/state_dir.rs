@@ -1,0 +1,189 @@
+//! The state directory: where it is, and whether it can be trusted.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{AccessFlags, Gid, Uid, User, access, getegid, geteuid, getgroups};
+
+use super::name::MachineName;
+use super::store::MachineDir;
+use crate::error::Error;
+use crate::identity::host::Locality;
+use crate::report::escape::escape_path;
+
+/// The system-wide state directory; it survives a reboot.
+const SYSTEM: &str = "/var/lib/jobguard";
+
+/// An open, trusted state directory.
+#[derive(Debug)]
+pub struct StateDir {
+    fd: OwnedFd,
+    path: PathBuf,
+    locality: Locality,
+    shared: bool,
+}
+
+/// What to do about a state directory that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make it, and its parents.
+    Create,
+    /// There is none, then.
+    Accept,
+}
+
+/// Where the state directory is, absolute: `chosen` (from `--state-dir`), else
+/// `JOBGUARD_STATE_DIR`, else the system's where we may write there, else the user's.
+pub fn locate(chosen: Option<&Path>) -> Result<PathBuf, Error> {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(path) = chosen.map(PathBuf::from).or(set("JOBGUARD_STATE_DIR").map(PathBuf::from)) {
+        return std::path::absolute(&path)
+            .map_err(Error::io(format!("find the directory '{}'", escape_path(&path))));
+    }
+    if geteuid().is_root() || access(SYSTEM, AccessFlags::W_OK).is_ok() {
+        return Ok(PathBuf::from(SYSTEM));
+    }
+    let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
+    if let Some(state) = set("XDG_STATE_HOME").and_then(absolute) {
+        return Ok(state.join("jobguard"));
+    }
+    let home = set("HOME")
+        .and_then(absolute)
+        .or_else(|| User::from_uid(Uid::effective()).ok().flatten().map(|user| user.dir))
+        .filter(|home| home.is_absolute());
+    home.map(|home| home.join(".local/state/jobguard")).ok_or_else(|| {
+        Error::State(
+            "cannot tell where to keep state: there is no HOME and no passwd entry; name a \
+             directory with --state-dir"
+                .to_owned(),
+        )
+    })
+}
+
+impl StateDir {
+    /// Opens the state directory at `path`; `None` when it is missing and that is accepted.
+    ///
+    /// # Errors
+    /// When it cannot be opened or made, or cannot be trusted: see `check_owner`.
+    pub fn open(
+        path: &Path,
+        missing: Missing,
+        allow_network_fs: bool,
+    ) -> Result<Option<Self>, Error> {
+        let shown = escape_path(path);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let opened = match open(path, flags, Mode::empty()) {
+            Err(Errno::ENOENT) if missing == Missing::Accept => return Ok(None),
+            Err(Errno::ENOENT) => {
+                create(path)?;
+                open(path, flags, Mode::empty())
+            }
+            opened => opened,
+        };
+        let fd = opened.map_err(|errno| match errno {
+            Errno::ENOTDIR | Errno::ELOOP if path.is_symlink() => Error::State(format!(
+                "the state directory '{shown}' is a symbolic link: name its target with --state-dir"
+            )),
+            Errno::ENOTDIR => Error::State(format!(
+                "the state directory '{shown}' is not a directory: name another with --state-dir"
+            )),
+            errno => Error::Io {
+                doing: format!("open the state directory '{shown}'"),
+                source: errno.into(),
+            },
+        })?;
+        let cannot_look = || Error::io(format!("look at the state directory '{shown}'"));
+        let stat = fstat(&fd).map_err(cannot_look())?;
+        check_owner(&stat, &shown)?;
+        let kind = fstatfs(&fd).map_err(cannot_look())?.filesystem_type();
+        let locality = Locality::of(kind);
+        if let Locality::Unknown(kind) = locality
+            && !allow_network_fs
+        {
+            return Err(Error::State(format!(
+                "the state directory '{shown}' is on a network or unknown file system (type \
+                 {:#x}), where locks may not be shared: name a local one with --state-dir, \
+                 or say --allow-network-fs",
+                kind.0
+            )));
+        }
+        let shared = is_shared(&stat);
+        Ok(Some(Self { fd, path: path.to_owned(), locality, shared }))
+    }
+
+    /// Opens a machine's directory; `None` when it is missing and that is accepted.
+    pub fn machine(
+        &self,
+        name: &MachineName,
+        missing: Missing,
+    ) -> Result<Option<MachineDir>, Error> {
+        MachineDir::open(self.fd.as_fd(), &self.path, name, missing, self.shared)
+    }
+
+    /// The names of all machines that have a directory, sorted.
+    pub fn machines(&self) -> Result<Vec<MachineName>, Error> {
+        let cannot = |error| Error::Io {
+            doing: format!("list the state directory '{}'", escape_path(&self.path)),
+            source: error,
+        };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && let Ok(name) = MachineName::parse(&entry.file_name())
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Its absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether other kernels could have it mounted.
+    pub fn locality(&self) -> Locality {
+        self.locality
+    }
+}
+
+fn create(path: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path)
+        .map_err(Error::io(format!("make the state directory '{}'", escape_path(path))))
+}
+
+/// Shared between the members of its group: setgid and writable by the group.
+fn is_shared(stat: &FileStat) -> bool {
+    let mode = Mode::from_bits_truncate(stat.st_mode);
+    mode.contains(Mode::S_ISGID | Mode::S_IWGRP)
+}
+
+/// Refuses a directory in which a stranger could swap files under us: one that is world-writable,
+/// or that belongs to neither root nor us nor, by its setgid bit, to a group of ours.
+fn check_owner(stat: &FileStat, shown: &str) -> Result<(), Error> {
+    if Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IWOTH) {
+        return Err(Error::State(format!(
+            "the state directory '{shown}' is world-writable, so anybody could free a machine: \
+             chmod o-w it"
+        )));
+    }
+    let owner = Uid::from_raw(stat.st_uid);
+    let group = Gid::from_raw(stat.st_gid);
+    let ours = || getegid() == group || getgroups().is_ok_and(|groups| groups.contains(&group));
+    if owner.is_root() || owner == geteuid() || (is_shared(stat) && ours()) {
+        return Ok(());
+    }
+    Err(Error::State(format!(
+        "the state directory '{shown}' belongs to another user (uid {owner}): name one of your own \
+         with --state-dir, or share it (chmod 2775, in a group of yours)"
+    )))
+}

@@ -1,0 +1,128 @@
+//! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
+//!
+//! [`claim::Claim`], [`release::Release`] and [`clear::Clear`] are machines without I/O: each is
+//! told the [`Answer`] to its last [`Act`] and says the next. [`crate::transaction`] executes the
+//! acts on the real state directory; a model can execute them on an imagined one. The order of the
+//! acts *is* the protocol, and it stands here and nowhere else.
+
+pub mod claim;
+pub mod clear;
+pub mod release;
+pub mod rewrite;
+
+use crate::identity::verdict::{Judgement, Subject, Verdict};
+use crate::machine::events::What;
+use crate::machine::record::{Holder, Record};
+
+/// One step that the protocol asks for. Each says what a crash right after it leaves behind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// Take the machine lock. Left behind: nothing; the lock goes with its process.
+    Lock,
+    /// Read the record and judge everybody in it. Left behind: nothing.
+    Read,
+    /// Make a lifeline for this token, taut. Left behind: a slack lifeline that nobody names,
+    /// swept by the next claim.
+    MakeLifeline(u64),
+    /// Feel every other lifeline there is. Left behind: as before.
+    FeelOthers,
+    /// Read the record again, and compare. Left behind: as before.
+    ReadAgain,
+    /// Unlink these slack lifelines, and what else crashes left half made.
+    Sweep(Vec<u64>),
+    /// Fork the job behind its gate, and tell it this token. Left behind: a child that reads end-of-file from its gate, or
+    /// is killed by its parent-death signal, and never becomes the job.
+    Fork(u64),
+    /// Put this record in place, unless lock file or record were replaced meanwhile. Left behind:
+    /// a record that names a child which never became the job: a phantom.
+    Put(Box<Record>),
+    /// Append these events. Left behind: a record whose last change the log does not tell.
+    Log(Vec<(u64, What)>),
+    /// Unlink the lifelines of holders that the record names no more. Left behind: slack ones.
+    Unlink(Vec<u64>),
+    /// Give the machine lock back. Left behind: as before.
+    Unlock,
+    /// Let the job begin. Left behind: a job that runs, and a record that is true.
+    OpenGate,
+    /// Undo: end the child behind its closed gate.
+    Abandon,
+    /// Undo: unlink our lifeline and close it.
+    DropLifeline,
+    /// Close our lifeline, which is unlinked.
+    CloseLifeline,
+}
+
+/// What an act brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The machine is asked for its first act.
+    Begin,
+    /// Done, and there is nothing to tell.
+    Done,
+    /// To `Read`.
+    Seen(Box<Seen>),
+    /// To `MakeLifeline`: that token has one already.
+    Taken,
+    /// To `FeelOthers`.
+    Felt(Felt),
+    /// To `Fork`: the holder to record, its lifeline and processes filled in.
+    Born(Box<Holder>),
+    /// To `ReadAgain` and `Put`: somebody else rewrote the record, or replaced the lock file.
+    Changed,
+}
+
+/// A record and everybody in it, judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// What a rewrite starts from.
+    pub record: Record,
+    /// Whom the record names.
+    pub judged: Vec<Judged>,
+    /// The time, for people.
+    pub now: String,
+    /// The time, for tokens: milliseconds since the Unix epoch.
+    pub now_ms: u64,
+}
+
+/// A subject and the verdict on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// What it is, and why.
+    pub judgement: Judgement,
+}
+
+/// How all lifelines but our own felt.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Felt {
+    /// Tokens of those somebody holds, or that would not tell.
+    pub taut: Vec<u64>,
+    /// Tokens of those nobody holds.
+    pub slack: Vec<u64>,
+}
+
+/// What a machine wants next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next<Outcome> {
+    /// Execute this and come back with its answer.
+    Do(Act),
+    /// It is finished.
+    Finish(Outcome),
+}
+
+/// A machine of this module: what its executor sees of it.
+pub trait Protocol {
+    /// How it can end.
+    type Outcome;
+
+    /// Takes the answer to the last act, and says the next.
+    fn next(&mut self, answer: Answer) -> Next<Self::Outcome>;
+}
+
+impl Judged {
+    /// Whether the subject is a phantom.
+    pub fn is_phantom(&self) -> bool {
+        matches!(self.judgement.verdict, Verdict::Phantom(_))
+    }
+}

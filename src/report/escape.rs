@@ -1,0 +1,72 @@
+//! Makes text safe to show: no terminal obeys what somebody wrote into a record.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Escapes control characters, and those that reorder text.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if is_unsafe(char) {
+            shown.extend(char.escape_default());
+        } else {
+            shown.push(char);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_unsafe(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Escapes bytes that are not UTF-8 as `\xNN`, and what [`escape`] does.
+pub fn escape_os(text: &OsStr) -> String {
+    let mut shown = String::new();
+    for chunk in text.as_bytes().utf8_chunks() {
+        shown.push_str(&escape(chunk.valid()));
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
+/// Escapes a path.
+pub fn escape_path(path: &Path) -> String {
+    escape_os(path.as_os_str())
+}
+
+/// A word of a command line as one would type it, quoted where it must be.
+pub fn quote(word: &OsStr) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
+    if !word.is_empty() && word.as_bytes().iter().all(plain) {
+        return escape_os(word);
+    }
+    format!("'{}'", escape_os(word).replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_get_nothing_to_obey() {
+        assert_eq!(escape("a\x1b[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
+        assert_eq!(escape("größe 漢"), "größe 漢");
+        assert_eq!(escape_os(OsStr::from_bytes(b"a\xffb\n")), "a\\xffb\\n");
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_they_must_be() {
+        assert_eq!(quote(OsStr::new("--level=3")), "--level=3");
+        assert_eq!(quote(OsStr::new("")), "''");
+        assert_eq!(quote(OsStr::new("it's")), "'it'\\''s'");
+    }
+}

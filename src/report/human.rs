@@ -1,0 +1,289 @@
+//! The words on the screen: every refusal names the machine, the holder, the reason and what to
+//! type next.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::escape::{escape, escape_os, escape_path, quote};
+use crate::error::Error;
+use crate::identity::observe::Observed;
+use crate::identity::verdict::{Judgement, Subject, Verdict};
+use crate::look::Sight;
+use crate::machine::name::MachineName;
+use crate::machine::record::{Argument, Ending, Holder, LastRun};
+use crate::protocol::Judged;
+use crate::summary::{Summary, summarize};
+
+/// What runs, as people call it: its name, else its command line.
+pub fn title(holder: &Holder) -> String {
+    match &holder.name {
+        Some(name) => escape(name).into_owned(),
+        None => command_line(&holder.command),
+    }
+}
+
+/// A command line as one would type it.
+pub fn command_line(command: &[Argument]) -> String {
+    command.iter().map(|word| quote(&word.0)).collect::<Vec<_>>().join(" ")
+}
+
+/// A subject in one phrase: what it runs, its PID, its user, since when.
+pub fn describe(subject: &Subject) -> String {
+    let unknown = |title: &str, facts: &[Option<String>]| {
+        let facts: Vec<&str> = facts.iter().flatten().map(String::as_str).collect();
+        if facts.is_empty() { title.to_owned() } else { format!("{title} ({})", facts.join(", ")) }
+    };
+    match subject {
+        Subject::Holder(holder) => {
+            let facts = [
+                holder.job.as_ref().map(|job| format!("PID {}", job.pid)),
+                Some(format!("user {}", user(holder))),
+                Some(format!("since {}", escape(&holder.started_at))),
+            ];
+            unknown(&format!("\"{}\"", title(holder)), &facts)
+        }
+        Subject::Legacy(legacy) => {
+            let job = legacy.job.as_deref().unwrap_or("unknown job");
+            let facts = [
+                legacy.job_pid.map(|pid| format!("PID {pid}")),
+                legacy.job_timestamp.map(|time| format!("since {}", at(time))),
+            ];
+            unknown(&format!("\"{}\"", escape(job)), &facts)
+        }
+        Subject::Unrecorded(token) => {
+            format!("a run that no record names (token {token}; its record or lock was deleted)")
+        }
+        Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) => "unknown job".to_owned(),
+    }
+}
+
+/// The user of a holder: the name, else the number.
+pub fn user(holder: &Holder) -> String {
+    match &holder.user {
+        Some(name) => escape(name).into_owned(),
+        None => holder.uid.to_string(),
+    }
+}
+
+/// A time of schema 0, as RFC 3339.
+fn at(unix_seconds: i64) -> String {
+    u64::try_from(unix_seconds)
+        .ok()
+        .and_then(|seconds| {
+            std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds))
+        })
+        // Beyond the year 9999 there is no RFC 3339.
+        .filter(|_| unix_seconds < 253_402_300_800)
+        .map_or_else(
+            || format!("Unix second {unix_seconds}"),
+            |time| humantime::format_rfc3339_seconds(time).to_string(),
+        )
+}
+
+/// Who holds a machine, for a refusal.
+pub fn held_by(machine: &MachineName, subject: &Subject, judgement: &Judgement) -> String {
+    let who = describe(subject);
+    match &judgement.verdict {
+        Verdict::Unverifiable(reason) => {
+            format!(
+                "{machine} is held by {who}, which cannot be verified: {}",
+                escape(&reason.to_string())
+            )
+        }
+        Verdict::Live | Verdict::Finishing | Verdict::Phantom(_) => {
+            format!("{machine} is held by {who}")
+        }
+    }
+}
+
+/// What to type when somebody is known to be over who cannot be proven so.
+pub fn force_hint(machine: &MachineName, subject: &Subject) -> String {
+    match subject {
+        Subject::Newer(_) => "use the version that wrote it".to_owned(),
+        _ => format!(
+            "if you know it is over: jobguard clear {machine} --force --token {}",
+            subject.token()
+        ),
+    }
+}
+
+/// The line about a phantom that was cleared: the job, its PID, when it started, the proof.
+pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
+    let who = describe(&judged.subject);
+    match &judged.judgement.verdict {
+        Verdict::Phantom(reason) => format!("{machine}: cleared {who}: STALE ({reason})"),
+        Verdict::Live | Verdict::Finishing | Verdict::Unverifiable(_) => {
+            format!("{machine}: cleared {who} by force")
+        }
+    }
+}
+
+/// The line of `status`.
+pub fn status_line(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
+    let observed = match summarize(sight) {
+        Summary::Held(observed) => observed,
+        Summary::Free => {
+            let history = match &sight.record.last {
+                Some(last) => format!("last run {}", last_run(last)),
+                None => format!("never used, in {}", escape_path(state_dir)),
+            };
+            return format!("{machine}: free ({history})\n");
+        }
+    };
+    let who = describe(&observed.subject);
+    let more = match sight.observed.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    match &observed.judgement.verdict {
+        Verdict::Live => format!("{machine}: running {who}{more}\n"),
+        Verdict::Finishing => format!("{machine}: finishing {who}{more}\n"),
+        Verdict::Phantom(reason) => {
+            format!("{machine}: STALE ({reason}) {who}{more}; the next run clears it\n")
+        }
+        Verdict::Unverifiable(reason) => format!(
+            "{machine}: held by {who}{more}, which cannot be verified: {}; {}\n",
+            escape(&reason.to_string()),
+            force_hint(machine, &observed.subject)
+        ),
+    }
+}
+
+/// How a run ended, in a few words.
+pub fn last_run(last: &LastRun) -> String {
+    let how = match (last.ended, last.code) {
+        (Ending::Exited, Some(code)) => format!("exited {code}"),
+        (Ending::Exited, None) => "exited".to_owned(),
+        (Ending::Signaled, Some(signal)) => format!("was killed by signal {signal}"),
+        (Ending::Signaled, None) => "was killed by a signal".to_owned(),
+        (Ending::TimedOut, _) => "timed out".to_owned(),
+        (Ending::ExecFailed, _) => "could not be executed".to_owned(),
+        (Ending::Lost, _) => "was lost".to_owned(),
+        (Ending::Unknown, _) => "ended unseen".to_owned(),
+    };
+    format!("{how} at {}", escape(&last.ended_at))
+}
+
+/// The table of `list`.
+pub fn table(rows: &[(MachineName, Sight)]) -> Result<String, Error> {
+    let mut table = tabwriter::TabWriter::new(Vec::new()).minwidth(0).padding(2);
+    let mut text = "MACHINE\tSTATE\tJOB\tPID\tSINCE\tUSER\n".to_owned();
+    for (machine, sight) in rows {
+        let [state, job, pid, since, user] = match summarize(sight) {
+            Summary::Free => ["free", "-", "-", "-", "-"].map(str::to_owned),
+            Summary::Held(observed) => columns(observed),
+        };
+        text.push_str(&format!("{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\n"));
+    }
+    let cannot = || Error::io("lay out the table");
+    table.write_all(text.as_bytes()).map_err(cannot())?;
+    table.flush().map_err(cannot())?;
+    let bytes =
+        table.into_inner().map_err(|error| cannot()(std::io::Error::other(error.to_string())))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn columns(observed: &Observed) -> [String; 5] {
+    let state = match &observed.judgement.verdict {
+        Verdict::Live => "running",
+        Verdict::Finishing => "finishing",
+        Verdict::Phantom(_) => "phantom [STALE]",
+        Verdict::Unverifiable(_) => "unverifiable",
+    };
+    let none = || "-".to_owned();
+    let [job, pid, since, user] = match &observed.subject {
+        Subject::Holder(holder) => [
+            title(holder),
+            holder.job.as_ref().map_or_else(none, |job| job.pid.to_string()),
+            escape(&holder.started_at).into_owned(),
+            user(holder),
+        ],
+        Subject::Legacy(legacy) => [
+            legacy.job.as_deref().map_or_else(none, |job| escape(job).into_owned()),
+            legacy.job_pid.map_or_else(none, |pid| pid.to_string()),
+            legacy.job_timestamp.map_or_else(none, at),
+            none(),
+        ],
+        Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {
+            [none(), none(), none(), none()]
+        }
+    };
+    [state.to_owned(), job, pid, since, user]
+}
+
+/// The page of `info`.
+pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
+    let mut page = Page::default();
+    page.line("Machine", machine.as_str());
+    page.line("State directory", &escape_path(state_dir));
+    if sight.observed.is_empty() {
+        page.line("Running job", "none");
+    }
+    for observed in &sight.observed {
+        holder_lines(&mut page, observed);
+    }
+    page.line("Last run", &sight.record.last.as_ref().map_or("none".to_owned(), last_run));
+    let counters = &sight.record.counters;
+    page.line("Runs", &format!("{} ({} had to wait)", counters.runs, counters.contended));
+    let phantoms: Vec<String> = counters
+        .phantoms
+        .iter()
+        .map(|(reason, count)| format!("{} {count}", escape(reason)))
+        .collect();
+    let phantoms = if phantoms.is_empty() { "none".to_owned() } else { phantoms.join(", ") };
+    page.line("Phantoms cleared", &phantoms);
+    page.0
+}
+
+fn holder_lines(page: &mut Page, observed: &Observed) {
+    let status = match &observed.judgement.verdict {
+        Verdict::Live => "running".to_owned(),
+        Verdict::Finishing => "finishing".to_owned(),
+        Verdict::Phantom(reason) => format!("STALE ({reason})"),
+        Verdict::Unverifiable(reason) => {
+            format!("UNVERIFIABLE ({})", escape(&reason.to_string()))
+        }
+    };
+    match &observed.subject {
+        Subject::Holder(holder) => {
+            page.line("Running job", &title(holder));
+            page.line("Job PID", &pid(holder.job.as_ref()));
+            page.line("Job started", &escape(&holder.started_at));
+            page.line("Job status", &status);
+            page.line("Command", &command_line(&holder.command));
+            if let Some(cwd) = &holder.cwd {
+                page.line("Directory", &escape_os(&cwd.0));
+            }
+            page.line("User", &user(holder));
+            page.line("Supervisor PID", &pid(holder.supervisor.as_ref()));
+            let host = &holder.host;
+            page.line("Host", &format!("{} (boot {})", escape(&host.name), escape(&host.boot_id)));
+            page.line("Token", &holder.token.to_string());
+        }
+        Subject::Legacy(legacy) => {
+            let none = || "unknown".to_owned();
+            page.line("Running job", &escape(legacy.job.as_deref().unwrap_or("unknown")));
+            page.line("Job PID", &legacy.job_pid.map_or_else(none, |pid| pid.to_string()));
+            page.line("Job started", &legacy.job_timestamp.map_or_else(none, at));
+            page.line("Job status", &status);
+        }
+        Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {
+            page.line("Running job", &describe(&observed.subject));
+            page.line("Job status", &status);
+        }
+    }
+}
+
+fn pid(process: Option<&crate::identity::process::ProcessId>) -> String {
+    process.map_or_else(|| "unknown".to_owned(), |process| process.pid.to_string())
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, label: &str, value: &str) {
+        let label = format!("{label}:");
+        self.0.push_str(&format!("{label:<18}{value}\n"));
+    }
+}

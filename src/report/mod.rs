@@ -1,0 +1,7 @@
+//! Everything that is printed: stdout is for answers, stderr for messages.
+
+pub mod escape;
+pub mod explain;
+pub mod human;
+pub mod json;
+pub mod output;

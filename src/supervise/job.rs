@@ -1,0 +1,164 @@
+//! The job: a child behind its gate, then a process to signal, then a zombie to reap.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::environment::{Environment, Holds};
+use super::policy::Group;
+use super::program::Program;
+use crate::error::Error;
+use crate::identity::process::{Kernel, ProcessId, Stat};
+use crate::machine::record::Holder;
+use crate::sys::fork::{Child, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group};
+use crate::sys::pidfd::PidFd;
+use crate::sys::signal::SignalSet;
+use crate::sys::wait::{Ended, peek};
+use crate::transaction::Nursery;
+
+/// What a job is made from, and the job once it is born.
+#[derive(Debug)]
+pub struct Job {
+    program: Program,
+    /// Everything the record says of the holder but token, lifeline and job.
+    draft: Holder,
+    setting: Setting,
+    child: Option<Child>,
+    pidfd: Option<PidFd>,
+}
+
+/// What the job gets from us.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The environment, but for the token's variables.
+    pub environment: Environment,
+    /// The signal mask that we inherited.
+    pub mask: SignalSet,
+    /// SIGCHLD was ignored when we were started.
+    pub ignore_sigchld: bool,
+    /// Whose process group it runs in.
+    pub group: Group,
+}
+
+impl Job {
+    /// A job that is not born yet.
+    pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
+        Self { program, draft, setting, child: None, pidfd: None }
+    }
+
+    fn fork_child(&mut self, token: u64, close: &[RawFd]) -> io::Result<ProcessId> {
+        let envp = self.setting.environment.with_token(token);
+        let image = Image::new(self.program.path(), self.program.argv(), envp);
+        let setup = Setup {
+            mask: self.setting.mask,
+            ignore_sigchld: self.setting.ignore_sigchld,
+            own_group: self.setting.group == Group::Own,
+            dies_with_supervisor: self.draft.dies_with_supervisor,
+            close,
+        };
+        let child = self.child.insert(fork_gated(&image, setup)?);
+        // No pidfd where there are none: then the PID must do, and it is ours until we reap it.
+        self.pidfd = match PidFd::open(child.pid()) {
+            Ok(pidfd) => Some(pidfd),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => None,
+            Err(error) => return Err(error),
+        };
+        Kernel::ANY.identify(child.pid(), self.pidfd.as_ref())
+    }
+
+    /// Its PID; 0 before it is born.
+    pub fn pid(&self) -> i32 {
+        self.child.as_ref().map_or(0, Child::pid)
+    }
+
+    /// The signal mask that we inherited, and it gets.
+    pub fn inherited_mask(&self) -> SignalSet {
+        self.setting.mask
+    }
+
+    /// What the job that started us holds.
+    pub fn outer_holds(&self) -> &Holds {
+        self.setting.environment.outer()
+    }
+
+    /// Its process group.
+    pub fn group(&self) -> Group {
+        self.setting.group
+    }
+
+    /// How it ended, if it has. It stays a zombie, so its PID stays its own.
+    pub fn ended(&self) -> io::Result<Option<Ended>> {
+        peek(self.pid())
+    }
+
+    /// Why it never began, once it is over; `None` when it did.
+    pub fn exec_error(&mut self) -> Option<io::Error> {
+        self.child.as_mut().and_then(Child::exec_error)
+    }
+
+    /// Sends it a signal: to its whole group where that is its own.
+    ///
+    /// # Errors
+    /// `EPERM`: it runs under another user by now.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        match (&self.pidfd, self.setting.group) {
+            (Some(pidfd), Group::Own) => pidfd.signal_group(signal).or_else(|error| {
+                match error.raw_os_error() {
+                    // Before Linux 6.9.
+                    Some(libc::EINVAL) => signal_unreaped_group(self.pid(), signal),
+                    _ => Err(error),
+                }
+            }),
+            (Some(pidfd), Group::Shared) => pidfd.signal(signal),
+            (None, Group::Own) => signal_unreaped_group(self.pid(), signal),
+            (None, Group::Shared) => signal_unreaped(self.pid(), signal),
+        }
+    }
+
+    /// Whether the process `pid` is the job, in its own group, or a descendant of it.
+    pub fn is_related(&self, pid: i32) -> bool {
+        /// Deeper trees than this are not followed: somebody may fork faster than we climb.
+        const MAX_DEPTH: u32 = 64;
+        let job = self.pid();
+        let mut current = pid;
+        for _ in 0..MAX_DEPTH {
+            if current == job {
+                return true;
+            }
+            let Ok(stat) = Stat::read(current) else { return false };
+            if self.setting.group == Group::Own && stat.group == job {
+                return true;
+            }
+            if stat.parent <= 1 {
+                return false;
+            }
+            current = stat.parent;
+        }
+        false
+    }
+
+    /// Reaps it; its PID is anybody's afterwards.
+    pub fn reap(self) -> io::Result<()> {
+        self.child.map_or(Ok(()), Child::reap)
+    }
+}
+
+impl Nursery for Job {
+    fn fork(&mut self, token: u64, keep_out: &[RawFd]) -> Result<Holder, Error> {
+        let job = self.fork_child(token, keep_out).map_err(Error::io("start the job"))?;
+        Ok(Holder { token, job: Some(job), ..self.draft.clone() })
+    }
+
+    fn open_gate(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It fails only when the child was killed meanwhile, which the watch will find out.
+            let _ = child.open_gate();
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.pidfd = None;
+        if let Some(child) = self.child.take() {
+            child.abandon();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The supervisor's life beside its job: what is forwarded, when the job is over, how to end.
+//!
+//! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
+//! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
+
+pub mod environment;
+pub mod job;
+pub mod policy;
+pub mod program;
+pub mod watch;

@@ -1,0 +1,147 @@
+//! What to do about a signal that arrived: a table, without I/O.
+
+use crate::sys::signal::Arrival;
+
+/// `SI_USER` of sigaction(2): sent by kill(2) or a pidfd.
+const SI_USER: i32 = 0;
+
+/// How the job relates to our process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// It is in ours: the terminal's keys reach it without us.
+    Shared,
+    /// It leads its own.
+    Own,
+}
+
+/// Who sent a signal, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// We ourselves: a write to a closed pipe.
+    Ourselves,
+    /// The job, or one of its descendants.
+    Job,
+    /// Anybody else, the kernel included.
+    Other,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaction {
+    /// Send the job the same signal.
+    pub forward: bool,
+    /// See whether the job ended or stopped.
+    pub check_job: bool,
+}
+
+/// Decides about one signal.
+pub fn react(arrival: Arrival, sender: Sender, group: Group) -> Reaction {
+    // A child's SIGCHLD may have been merged into somebody else's, so every one is a reason to look.
+    let check_job = arrival.signal == libc::SIGCHLD;
+    let from_kernel = arrival.code > 0;
+    let forward = match sender {
+        Sender::Ourselves | Sender::Job => false,
+        // The job's own end is no news to the job.
+        Sender::Other if from_kernel && check_job => false,
+        Sender::Other if from_kernel && group == Group::Shared => !is_for_group(arrival.signal),
+        // SI_USER without a sender comes from an outer PID namespace, as of `docker stop`.
+        Sender::Other => true,
+    };
+    Reaction { forward, check_job }
+}
+
+/// Who the sender's PID stands for; `is_descendant` is only asked where it matters.
+pub fn sender_of(
+    arrival: Arrival,
+    ourselves: i32,
+    is_descendant: impl FnOnce(i32) -> bool,
+) -> Sender {
+    match arrival {
+        // Only these fill in the sender; for other codes the field may mean something else.
+        Arrival { code, sender, .. } if code > SI_USER || sender <= 0 => Sender::Other,
+        Arrival { sender, .. } if sender == ourselves => Sender::Ourselves,
+        Arrival { sender, .. } if is_descendant(sender) => Sender::Job,
+        _ => Sender::Other,
+    }
+}
+
+/// Signals that the terminal sends to a whole process group, so that a job in ours has had them.
+fn is_for_group(signal: i32) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH | libc::SIGHUP)
+}
+
+/// Whether a job that was stopped by this signal takes us with it: so the shell that started us
+/// sees what it would have seen of the job alone.
+pub fn stops_us(signal: i32, group: Group) -> bool {
+    group == Group::Shared
+        && matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGSTOP)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const KERNEL: i32 = 0x80;
+    const QUEUED: i32 = -1;
+
+    #[rstest]
+    // The terminal's keys reach a job in our group by themselves.
+    #[case(libc::SIGINT, KERNEL, Sender::Other, Group::Shared, false)]
+    #[case(libc::SIGQUIT, KERNEL, Sender::Other, Group::Shared, false)]
+    #[case(libc::SIGTSTP, KERNEL, Sender::Other, Group::Shared, false)]
+    #[case(libc::SIGWINCH, KERNEL, Sender::Other, Group::Shared, false)]
+    #[case(libc::SIGHUP, KERNEL, Sender::Other, Group::Shared, false)]
+    // A job in its own group needs us for them.
+    #[case(libc::SIGINT, KERNEL, Sender::Other, Group::Own, true)]
+    #[case(libc::SIGHUP, KERNEL, Sender::Other, Group::Own, true)]
+    // What people send goes on, however it was sent.
+    #[case(libc::SIGINT, SI_USER, Sender::Other, Group::Shared, true)]
+    #[case(libc::SIGTERM, SI_USER, Sender::Other, Group::Own, true)]
+    #[case(libc::SIGUSR1, QUEUED, Sender::Other, Group::Own, true)]
+    #[case(64, QUEUED, Sender::Other, Group::Own, true)]
+    // An alarm that we inherited was meant for the job.
+    #[case(libc::SIGALRM, KERNEL, Sender::Other, Group::Shared, true)]
+    // No echo.
+    #[case(libc::SIGTERM, SI_USER, Sender::Job, Group::Own, false)]
+    #[case(libc::SIGPIPE, SI_USER, Sender::Ourselves, Group::Own, false)]
+    fn forwarding(
+        #[case] signal: i32,
+        #[case] code: i32,
+        #[case] sender: Sender,
+        #[case] group: Group,
+        #[case] forward: bool,
+    ) {
+        let reaction = react(Arrival { signal, code, sender: 7 }, sender, group);
+        assert_eq!(reaction, Reaction { forward, check_job: false });
+    }
+
+    #[test]
+    fn the_death_of_a_child_is_looked_at_and_a_users_sigchld_forwarded_too() {
+        let child = Arrival { signal: libc::SIGCHLD, code: libc::CLD_EXITED, sender: 7 };
+        let reaction = react(child, Sender::Other, Group::Own);
+        assert_eq!(reaction, Reaction { forward: false, check_job: true });
+        let user = Arrival { code: SI_USER, ..child };
+        let reaction = react(user, Sender::Other, Group::Own);
+        assert_eq!(reaction, Reaction { forward: true, check_job: true });
+    }
+
+    #[rstest]
+    #[case(SI_USER, 10, Sender::Ourselves)]
+    #[case(SI_USER, 20, Sender::Job)]
+    #[case(QUEUED, 20, Sender::Job)]
+    #[case(SI_USER, 30, Sender::Other)]
+    #[case(SI_USER, 0, Sender::Other)] // an outer namespace
+    #[case(KERNEL, 20, Sender::Other)]
+    fn senders(#[case] code: i32, #[case] sender: i32, #[case] expected: Sender) {
+        let arrival = Arrival { signal: libc::SIGTERM, code, sender };
+        assert_eq!(sender_of(arrival, 10, |pid| pid == 20), expected);
+    }
+
+    #[test]
+    fn only_a_job_in_our_group_stops_us() {
+        assert!(stops_us(libc::SIGTSTP, Group::Shared));
+        assert!(!stops_us(libc::SIGTSTP, Group::Own));
+    }
+}

@@ -1,0 +1,191 @@
+//! The fork behind a gate: a child that exists, but runs no instruction of the job before it is
+//! told to.
+//!
+//! Gate and errno travel over one close-on-exec socket pair: the supervisor writes a byte to open
+//! the gate, the child writes an errno when the exec fails. If the supervisor dies first the child
+//! reads end-of-file, or is killed by its parent-death signal, and the job never begins.
+
+use std::ffi::CString;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::ptr;
+
+use super::signal::{SignalSet, set_disposition};
+use super::{cerr, wait};
+
+/// Everything exec needs, laid out before the fork: the child must not allocate.
+#[derive(Debug)]
+pub struct Image {
+    path: CString,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+    /// `/bin/sh PATH ARG…`, for a script without `#!` (`ENOEXEC`), as execvp(3) does.
+    shell_argv: Vec<CString>,
+}
+
+impl Image {
+    /// Lays out `argv` (its first word included) for the file `path`.
+    pub fn new(path: CString, argv: Vec<CString>, envp: Vec<CString>) -> Self {
+        let shell_argv = [c"/bin/sh".to_owned(), path.clone()]
+            .into_iter()
+            .chain(argv.iter().skip(1).cloned())
+            .collect();
+        Self { path, argv, envp, shell_argv }
+    }
+}
+
+/// What the child does between the fork and the exec.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The signal mask to restore.
+    pub mask: SignalSet,
+    /// SIGCHLD was ignored on entry and is to be ignored again.
+    pub ignore_sigchld: bool,
+    /// The job leads a process group of its own.
+    pub own_group: bool,
+    /// Keep the parent-death signal: the job ends with its supervisor.
+    pub dies_with_supervisor: bool,
+    /// Descriptors that only the supervisor may keep: the machine lock and the lifeline. They are
+    /// closed, never unlocked: an unlock here would unlock the supervisor.
+    pub close: &'a [RawFd],
+}
+
+/// A child that was forked; it stays behind its gate until [`Child::open_gate`].
+#[derive(Debug)]
+pub struct Child {
+    pid: i32,
+    gate: UnixStream,
+}
+
+/// Forks a child that waits behind its gate.
+///
+/// All signals must be blocked, and no other thread may run: its locks would stay locked in the
+/// child.
+pub fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
+    let (gate, childs_end) = UnixStream::pair()?;
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let argv = pointers(&image.argv);
+    let envp = pointers(&image.envp);
+    let shell_argv = pointers(&image.shell_argv);
+    // SAFETY: no other thread runs (the caller's promise), and the child calls nothing below but
+    // system calls until it execs or exits: no allocation, no unwinding, no destructor.
+    let pid = cerr(unsafe { libc::fork() }.into())? as i32;
+    if pid == 0 {
+        let closed_gate = gate.as_raw_fd();
+        let mine = childs_end.as_raw_fd();
+        // SAFETY: we are the child, and these are its copies of the descriptors.
+        unsafe { wait_behind_gate(mine, closed_gate, setup) };
+        // SAFETY: still the child; the vectors were built before the fork and end with null.
+        unsafe { exec_or_report(mine, image, &argv, &shell_argv, &envp) }
+    }
+    // Born: from here on a failure must not leave the child behind, and closing the gate does that.
+    drop(OwnedFd::from(childs_end));
+    if setup.own_group {
+        // SAFETY: takes plain integers. The child cannot have exec'd yet, so this succeeds.
+        unsafe { libc::setpgid(pid, pid) };
+    }
+    Ok(Child { pid, gate })
+}
+
+/// # Safety
+/// Only in a child between fork and exec; all descriptors are the child's own.
+unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) {
+    // SAFETY: system calls on plain integers and on one byte of this stack frame; nothing that
+    // could take a lock another thread held at the fork.
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one argument covers them all")]
+    unsafe {
+        // The gate's other end first: while any copy of it is open, a dead supervisor is no EOF.
+        libc::close(gate);
+        for fd in setup.close {
+            libc::close(*fd);
+        }
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        let mut byte = 0_u8;
+        // A supervisor that died before the prctl above has closed the gate: EOF.
+        if libc::read(mine, (&raw mut byte).cast(), 1) != 1 {
+            libc::_exit(EXIT_NEVER_BEGAN);
+        }
+        if !setup.dies_with_supervisor {
+            libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        }
+        if setup.ignore_sigchld {
+            let _ = set_disposition(libc::SIGCHLD, libc::SIG_IGN); // cannot fail for SIGCHLD
+        }
+        // Last: a signal that came early acts from here on as the job's dispositions say.
+        let _ = setup.mask.set_mask(); // cannot fail: both pointers are valid
+    }
+}
+
+/// # Safety
+/// Only in a child between fork and exec; the vectors end with a null pointer.
+unsafe fn exec_or_report(
+    mine: RawFd,
+    image: &Image,
+    argv: &[*const libc::c_char],
+    shell_argv: &[*const libc::c_char],
+    envp: &[*const libc::c_char],
+) -> ! {
+    // SAFETY: all strings are NUL-terminated, all vectors end with null (the caller's promise).
+    #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one argument covers them all")]
+    unsafe {
+        libc::execve(image.path.as_ptr(), argv.as_ptr(), envp.as_ptr());
+        let mut errno = *libc::__errno_location();
+        if errno == libc::ENOEXEC {
+            libc::execve(c"/bin/sh".as_ptr(), shell_argv.as_ptr(), envp.as_ptr());
+            errno = *libc::__errno_location();
+        }
+        let bytes = errno.to_ne_bytes();
+        libc::write(mine, bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(EXIT_NEVER_BEGAN)
+    }
+}
+
+/// The status of a child that never became the job; nobody sees it.
+const EXIT_NEVER_BEGAN: i32 = 125;
+
+impl Child {
+    /// The child's PID, which cannot be reused before [`Child::reap`].
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Lets the job begin.
+    pub fn open_gate(&mut self) -> io::Result<()> {
+        self.gate.write_all(&[1])
+    }
+
+    /// Ends a child whose gate was never opened.
+    pub fn abandon(self) {
+        drop(self.gate);
+        let _ = wait::reap(self.pid); // it exits by itself; there is nobody to tell
+    }
+
+    /// The error of an exec that failed, once the child is over; `None` when it became the job.
+    pub fn exec_error(&mut self) -> Option<io::Error> {
+        let mut errno = [0_u8; 4];
+        self.gate.set_nonblocking(true).ok()?;
+        self.gate.read_exact(&mut errno).ok()?;
+        Some(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+    }
+
+    /// Reaps the child, which must be over.
+    pub fn reap(self) -> io::Result<()> {
+        wait::reap(self.pid).map(drop)
+    }
+}
+
+/// Sends `signal` to the group led by the unreaped child `pid`, where pidfds cannot.
+pub fn signal_unreaped_group(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: takes plain integers. The child is ours and not reaped, so its number, and the
+    // group's, cannot belong to anybody else.
+    cerr(unsafe { libc::kill(-pid, signal) }.into()).map(drop)
+}
+
+/// Sends `signal` to the unreaped child `pid`, where there are no pidfds.
+pub fn signal_unreaped(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: as for the group.
+    cerr(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}

@@ -1,0 +1,20 @@
+//! The kernel, one object per file: the only place where `unsafe` is allowed.
+//!
+//! Everything here is mechanism. What a signal means, when a holder is dead and in which order the
+//! protocol proceeds is decided elsewhere, in code that makes no system call.
+#![allow(unsafe_code, reason = "raw system calls live here, each with its argument")]
+
+pub mod fork;
+pub mod pidfd;
+pub mod poll;
+pub mod rename;
+pub mod signal;
+pub mod startup;
+pub mod wait;
+
+use std::io;
+
+/// Turns the −1 of a system call into the error it left in `errno`.
+fn cerr(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

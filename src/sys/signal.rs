@@ -1,0 +1,184 @@
+//! Signals without handlers: a mask that blocks all of them, and a signalfd(2) to read them from.
+//!
+//! Nothing here ever installs a handler or changes a disposition (but SIGCHLD, see
+//! [`stop_ignoring_sigchld`]), so what the job inherits is what jobguard inherited by construction.
+//! A blocked signal is queued even when its disposition is "ignore" (`sig_ignored` in the kernel's
+//! `kernel/signal.c`), and merged exactly as it would have been for the job itself.
+//!
+//! The system calls are made raw: the C libraries hide signals 32 to 34 from their wrappers, and a
+//! mask of all 64 fits one `u64`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use super::cerr;
+
+/// The size of the kernel's `sigset_t`, in bytes; the C libraries' type is larger.
+pub(super) const KERNEL_SIGSET_SIZE: usize = mem::size_of::<u64>();
+
+/// A set of signals as the kernel keeps it: bit `n − 1` stands for signal `n`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalSet(pub u64);
+
+impl SignalSet {
+    /// Every signal there is; the kernel leaves out SIGKILL and SIGSTOP by itself.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// Whether signal `signal` is in the set.
+    pub fn contains(self, signal: i32) -> bool {
+        self.0 & Self::bit(signal) != 0
+    }
+
+    /// The set without signal `signal`.
+    #[must_use]
+    pub fn without(self, signal: i32) -> Self {
+        Self(self.0 & !Self::bit(signal))
+    }
+
+    fn bit(signal: i32) -> u64 {
+        match u32::try_from(signal - 1) {
+            Ok(shift) if shift < 64 => 1 << shift,
+            _ => 0,
+        }
+    }
+
+    /// Makes this set the calling thread's mask and returns the mask it replaces.
+    pub fn set_mask(self) -> io::Result<Self> {
+        Self::swap_mask(&raw const self.0)
+    }
+
+    /// The calling thread's mask as it is.
+    pub fn current_mask() -> io::Result<Self> {
+        Self::swap_mask(ptr::null())
+    }
+
+    fn swap_mask(new: *const u64) -> io::Result<Self> {
+        let mut old = 0_u64;
+        // SAFETY: `new` is null, which only queries, or points to a live `u64`, as does the third
+        // argument; both have the size passed.
+        cerr(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                new,
+                &raw mut old,
+                KERNEL_SIGSET_SIZE,
+            )
+        })?;
+        Ok(Self(old))
+    }
+}
+
+/// One signal, as it arrived: the fields of `siginfo_t` that forwarding is decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The signal's number, 1 to 64.
+    pub signal: i32,
+    /// `si_code`: positive when the kernel sent it, `SI_USER` (0) for kill(2), −1 for sigqueue(3).
+    pub code: i32,
+    /// The sender's PID in our namespace; 0 when it has none there, or for the kernel.
+    pub sender: i32,
+}
+
+/// A signalfd(2) that reads every signal; they must be blocked before it is made.
+#[derive(Debug)]
+pub struct SignalFd(File);
+
+impl SignalFd {
+    /// Opens it, close-on-exec and blocking.
+    pub fn open() -> io::Result<Self> {
+        let mask = SignalSet::ALL;
+        // SAFETY: the mask lives across the call and has the size passed.
+        let fd = cerr(unsafe {
+            libc::syscall(
+                libc::SYS_signalfd4,
+                -1,
+                &raw const mask.0,
+                KERNEL_SIGSET_SIZE,
+                libc::SFD_CLOEXEC,
+            )
+        })?;
+        // SAFETY: the call succeeded, so this is a descriptor that nobody else owns; descriptors
+        // fit an int.
+        Ok(Self(File::from(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })))
+    }
+
+    /// Waits for the next signal.
+    pub fn read(&self) -> io::Result<Arrival> {
+        // struct signalfd_siginfo: 128 bytes; signo, errno, code, pid are its first four fields.
+        let mut info = [0_u8; mem::size_of::<libc::signalfd_siginfo>()];
+        (&self.0).read_exact(&mut info)?;
+        let field =
+            |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        Ok(Arrival { signal: field(0), code: field(8), sender: field(12) })
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for SignalFd {
+    fn as_raw_fd(&self) -> libc::c_int {
+        self.0.as_raw_fd()
+    }
+}
+
+/// If SIGCHLD is ignored, resets it to its default and returns true.
+///
+/// While it is ignored the kernel reaps children by itself, and their status is lost (wait(2),
+/// NOTES). The child gets the old disposition back.
+pub fn stop_ignoring_sigchld() -> io::Result<bool> {
+    // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null new action only queries; the other pointer is to a live sigaction.
+    cerr(unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &mut action) }.into())?;
+    let reaps = action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0;
+    if reaps {
+        set_disposition(libc::SIGCHLD, libc::SIG_DFL)?;
+    }
+    Ok(reaps)
+}
+
+/// Sets a signal to `SIG_DFL` or `SIG_IGN`.
+pub(super) fn set_disposition(signal: i32, to: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = to;
+    // SAFETY: `action` is initialised and installs no handler, so nothing of ours can be called.
+    cerr(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }.into())?;
+    Ok(())
+}
+
+/// Ends this process by signal `signal`, as the job was ended, without writing a second core.
+///
+/// Returns where the kernel would not have it: PID 1 of a namespace survives its own signals, and
+/// some signals do not end a process by default.
+pub fn die_of(signal: i32) {
+    // A core of ours would be one nobody asked for, and would overwrite the job's. RLIMIT_CORE is
+    // not consulted when core_pattern is a pipe (core(5)); an undumpable process never dumps.
+    // SAFETY: PR_SET_DUMPABLE takes plain integers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    if set_disposition(signal, libc::SIG_DFL).is_err() && signal != libc::SIGKILL {
+        return;
+    }
+    send_ourselves(signal);
+    // It is pending now; unblocking delivers it before the call returns.
+    let _ = SignalSet::ALL.without(signal).set_mask(); // on failure the caller's exit code stands
+}
+
+/// Stops this process, until somebody continues it.
+pub fn stop_ourselves() {
+    send_ourselves(libc::SIGSTOP);
+}
+
+fn send_ourselves(signal: i32) {
+    let me = std::process::id().cast_signed();
+    // SAFETY: takes plain integers; the target is this very process.
+    unsafe { libc::kill(me, signal) };
+}

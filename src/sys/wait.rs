@@ -1,0 +1,63 @@
+//! How a child ended, observed without reaping it (waitid(2) with `WNOWAIT`).
+//!
+//! As long as the zombie is there its PID cannot be given to another process, so a signal sent
+//! meanwhile cannot hit a stranger. Observe first, release the machine, reap last.
+
+use std::io;
+use std::mem;
+
+use super::cerr;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status, 0 to 255.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+/// How the child `pid` ended, if it has; it stays a zombie.
+pub fn peek(pid: i32) -> io::Result<Option<Ended>> {
+    wait(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Waits for the child `pid` to end, and reaps it.
+pub fn reap(pid: i32) -> io::Result<Option<Ended>> {
+    wait(pid, libc::WEXITED)
+}
+
+fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
+    // SAFETY: siginfo_t is plain data; all zeroes is what "nothing happened" looks like.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
+    // SAFETY: `info` lives across the call.
+    cerr(unsafe { libc::waitid(libc::P_PID, id, &mut info, options) }.into())?;
+    // SAFETY: waitid succeeded, so either nothing was filled in (zeroes) or the SIGCHLD fields.
+    let (child, status) = unsafe { child_fields(&info) };
+    Ok(match info.si_code {
+        _ if child == 0 => None,
+        libc::CLD_EXITED => Some(Ended::Exited(status)),
+        _ => Some(Ended::Signaled(status)),
+    })
+}
+
+/// The PID and status of a siginfo about a child.
+///
+/// # Safety
+/// `info` was filled in by waitid(2), or is all zeroes.
+unsafe fn child_fields(info: &libc::siginfo_t) -> (i32, i32) {
+    // SAFETY: the caller says that the fields of SIGCHLD are the ones in use.
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    (pid, status)
+}
+
+/// The signal that stopped the child `pid`, if one did since this was last asked.
+pub fn stopped_by(pid: i32) -> io::Result<Option<i32>> {
+    match wait(pid, libc::WSTOPPED | libc::WNOHANG)? {
+        Some(Ended::Signaled(signal)) => Ok(Some(signal)),
+        Some(Ended::Exited(_)) | None => Ok(None),
+    }
+}

@@ -1,0 +1,250 @@
+//! Executes the acts of [`crate::protocol`] on a real state directory.
+//!
+//! A thin layer: it decides nothing. Signals must be blocked while it runs, job control's too, so
+//! that nobody is stopped with the machine lock in hand.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::Error;
+use crate::identity::lifeline::{Feel, Lifeline};
+use crate::identity::observe::{Patience, observe_all};
+use crate::identity::process::Kernel;
+use crate::identity::verdict::Observer;
+use crate::machine::events::{Event, What};
+use crate::machine::lock::MachineLock;
+use crate::machine::record::Holder;
+use crate::machine::store::{MachineDir, Put, Snapshot};
+use crate::protocol::{Act, Answer, Felt, Judged, Next, Protocol, Seen};
+
+/// Brings the job into the world when the protocol says so.
+pub trait Nursery {
+    /// Forks the job behind its gate, without these descriptors, and says who it is.
+    fn fork(&mut self, token: u64, keep_out: &[RawFd]) -> Result<Holder, Error>;
+    /// Opens the gate.
+    fn open_gate(&mut self);
+    /// Ends the child behind its closed gate, if there is one.
+    fn abandon(&mut self);
+}
+
+/// The nursery of a protocol that never forks.
+#[derive(Debug)]
+pub struct Childless;
+
+impl Nursery for Childless {
+    fn fork(&mut self, _: u64, _: &[RawFd]) -> Result<Holder, Error> {
+        Err(misled())
+    }
+    fn open_gate(&mut self) {}
+    fn abandon(&mut self) {}
+}
+
+/// One machine under the protocol.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    /// The machine's directory.
+    pub dir: &'a MachineDir,
+    /// Who judges.
+    pub observer: &'a Observer,
+    /// What this process has seen of the machine before.
+    pub patience: &'a mut Patience,
+    /// How long to wait for the machine lock.
+    pub lock_timeout: Duration,
+    /// Our lifeline, between its making and its closing.
+    pub lifeline: Option<Lifeline>,
+    /// What went wrong and need not stop anybody.
+    pub warnings: Vec<Error>,
+    state: Held,
+}
+
+/// What is held only while a protocol runs.
+#[derive(Debug, Default)]
+struct Held {
+    lock: Option<MachineLock>,
+    seen: Option<Snapshot>,
+    /// The token of a lifeline that is to be unlinked if the protocol fails.
+    made: Option<u64>,
+    reads: u32,
+}
+
+/// After so many rereads somebody is playing with us.
+const MAX_READS: u32 = 1000;
+
+/// The error of a protocol that was answered what it did not ask: a defect of ours.
+pub fn misled() -> Error {
+    Error::State("internal error: the protocol was answered what it did not ask".to_owned())
+}
+
+impl<'a> Transaction<'a> {
+    /// A transaction on the machine in `dir`.
+    pub fn new(
+        dir: &'a MachineDir,
+        observer: &'a Observer,
+        patience: &'a mut Patience,
+        lock_timeout: Duration,
+    ) -> Self {
+        let (lifeline, warnings, state) = (None, Vec::new(), Held::default());
+        Self { dir, observer, patience, lock_timeout, lifeline, warnings, state }
+    }
+
+    /// Runs a protocol to its end. After an error everything is undone, in reverse: the child, the
+    /// lifeline, the lock.
+    pub fn run<P: Protocol>(
+        &mut self,
+        protocol: &mut P,
+        nursery: &mut dyn Nursery,
+    ) -> Result<P::Outcome, Error> {
+        let mut answer = Answer::Begin;
+        let result = loop {
+            match protocol.next(answer) {
+                Next::Finish(outcome) => break Ok(outcome),
+                Next::Do(act) => match self.perform(act, nursery) {
+                    Ok(next) => answer = next,
+                    Err(error) => break Err(error),
+                },
+            }
+        };
+        if result.is_err() {
+            nursery.abandon();
+            self.drop_lifeline();
+            self.unlock();
+        }
+        result
+    }
+
+    fn perform(&mut self, act: Act, nursery: &mut dyn Nursery) -> Result<Answer, Error> {
+        match act {
+            Act::Lock => self.state.lock = Some(self.dir.lock(self.lock_timeout)?),
+            Act::Read => return self.read(),
+            Act::MakeLifeline(token) => match self.dir.make_lifeline(token)? {
+                Some(lifeline) => {
+                    self.lifeline = Some(lifeline);
+                    self.state.made = Some(token);
+                }
+                None => return Ok(Answer::Taken),
+            },
+            Act::FeelOthers => return self.feel_others(),
+            Act::ReadAgain => {
+                let now = self.dir.read()?;
+                if !self.state.seen.as_ref().is_some_and(|seen| seen.same_as(&now)) {
+                    return Ok(Answer::Changed);
+                }
+            }
+            Act::Sweep(tokens) => self.sweep(&tokens)?,
+            Act::Fork(token) => {
+                let keep_out: Vec<RawFd> = [
+                    self.state.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
+                    self.lifeline.as_ref().map(|lifeline| lifeline.as_fd().as_raw_fd()),
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                let mut holder = nursery.fork(token, &keep_out)?;
+                let id = self.lifeline.as_ref().map(Lifeline::id).transpose();
+                let id = id.map_err(Error::io("look at our lifeline"))?;
+                holder.lifeline = id.map(|id| id.to_string());
+                return Ok(Answer::Born(Box::new(holder)));
+            }
+            Act::Put(record) => {
+                let (Some(seen), Some(lock)) = (&self.state.seen, &self.state.lock) else {
+                    return Err(misled());
+                };
+                match self.dir.put(&record, seen, lock)? {
+                    Put::Placed => self.state.made = None, // the record names it
+                    Put::Overtaken => return Ok(Answer::Changed),
+                }
+            }
+            Act::Log(events) => self.log(events),
+            Act::Unlink(tokens) => tokens.iter().for_each(|t| self.dir.unlink_lifeline(*t)),
+            Act::Unlock => self.unlock(),
+            Act::OpenGate => nursery.open_gate(),
+            Act::Abandon => nursery.abandon(),
+            Act::DropLifeline => self.drop_lifeline(),
+            Act::CloseLifeline => self.lifeline = None,
+        }
+        Ok(Answer::Done)
+    }
+
+    fn read(&mut self) -> Result<Answer, Error> {
+        self.state.reads += 1;
+        if self.state.reads > MAX_READS {
+            return Err(Error::State(format!(
+                "the record in '{}' keeps changing under us",
+                crate::report::escape::escape_path(self.dir.path())
+            )));
+        }
+        // If the lock file was replaced, we exclude nobody any more: take the new one first.
+        let lock_lost = match &self.state.lock {
+            Some(lock) => !self.dir.is_current(lock).map_err(Error::io("look at the lock"))?,
+            None => return Err(misled()),
+        };
+        if lock_lost {
+            self.unlock();
+            self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
+        }
+        let snapshot = self.dir.read()?;
+        let observed = observe_all(self.dir, &snapshot, self.observer, Kernel::ANY, self.patience);
+        let judged = observed
+            .into_iter()
+            .map(|found| Judged { subject: found.subject, judgement: found.judgement })
+            .collect();
+        let (now, now_ms) = now();
+        let record = snapshot.reading.record.clone();
+        self.state.seen = Some(snapshot);
+        Ok(Answer::Seen(Box::new(Seen { record, judged, now, now_ms })))
+    }
+
+    fn feel_others(&self) -> Result<Answer, Error> {
+        let mut felt = Felt::default();
+        for token in self.dir.lifelines()?.tokens {
+            if self.state.made == Some(token) {
+                continue;
+            }
+            match self.dir.feel(token, None) {
+                Feel::Taut(_) | Feel::Unknown(_) => felt.taut.push(token),
+                Feel::Slack => felt.slack.push(token),
+                Feel::Missing => {}
+            }
+        }
+        Ok(Answer::Felt(felt))
+    }
+
+    fn sweep(&self, tokens: &[u64]) -> Result<(), Error> {
+        tokens.iter().for_each(|token| self.dir.unlink_lifeline(*token));
+        // A claim that holds another lock file may be at work on its own: it notices, and starts
+        // over.
+        self.dir.lifelines()?.scratch.iter().for_each(|name| self.dir.unlink(name));
+        Ok(())
+    }
+
+    fn log(&mut self, events: Vec<(u64, What)>) {
+        let (time, _) = now();
+        let machine = self.dir.name().as_str();
+        let event =
+            |(token, what)| Event { time: time.clone(), machine: machine.to_owned(), token, what };
+        let events: Vec<Event> = events.into_iter().map(event).collect();
+        // A full disk must not keep a job from running, nor a machine from being released.
+        self.warnings.extend(self.dir.log(&events).err());
+    }
+
+    fn drop_lifeline(&mut self) {
+        if let Some(token) = self.state.made.take() {
+            self.dir.unlink_lifeline(token);
+        }
+        self.lifeline = None;
+    }
+
+    fn unlock(&mut self) {
+        if let Some(lock) = self.state.lock.take() {
+            lock.release();
+        }
+    }
+}
+
+/// The time, for people and in milliseconds since the Unix epoch.
+pub fn now() -> (String, u64) {
+    let now = SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let text = humantime::format_rfc3339_millis(now).to_string();
+    (text, u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
