@@ -10,6 +10,9 @@ pub mod clear;
 pub mod release;
 pub mod rewrite;
 
+#[cfg(test)]
+mod fixtures;
+
 use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Holder, Record};
