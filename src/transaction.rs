@@ -65,6 +65,8 @@ struct Held {
     /// The token of a lifeline that is to be unlinked if the protocol fails.
     made: Option<u64>,
     reads: u32,
+    /// Names of what crashes left half made, from the last time the directory was listed.
+    scratch: Vec<String>,
 }
 
 /// After so many rereads somebody is playing with us.
@@ -130,7 +132,7 @@ impl<'a> Transaction<'a> {
                     return Ok(Answer::Changed);
                 }
             }
-            Act::Sweep(tokens) => self.sweep(&tokens)?,
+            Act::Sweep(tokens) => self.sweep(&tokens),
             Act::Fork(token) => {
                 let keep_out: Vec<RawFd> = [
                     self.state.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
@@ -173,12 +175,12 @@ impl<'a> Transaction<'a> {
                 crate::report::escape::escape_path(self.dir.path())
             )));
         }
-        // If the lock file was replaced, we exclude nobody any more: take the new one first.
-        let lock_lost = match &self.state.lock {
-            Some(lock) => !self.dir.is_current(lock).map_err(Error::io("look at the lock"))?,
-            None => return Err(misled()),
-        };
-        if lock_lost {
+        // If the lock file was replaced, we exclude nobody any more: take the new one first. The
+        // first time, taking it has just made sure of that.
+        let Some(lock) = &self.state.lock else { return Err(misled()) };
+        if self.state.reads > 1
+            && !self.dir.is_current(lock).map_err(Error::io("look at the machine lock"))?
+        {
             self.unlock();
             self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
         }
@@ -194,9 +196,11 @@ impl<'a> Transaction<'a> {
         Ok(Answer::Seen(Box::new(Seen { record, judged, now, now_ms })))
     }
 
-    fn feel_others(&self) -> Result<Answer, Error> {
+    fn feel_others(&mut self) -> Result<Answer, Error> {
         let mut felt = Felt::default();
-        for token in self.dir.lifelines()?.tokens {
+        let listing = self.dir.lifelines()?;
+        self.state.scratch = listing.scratch;
+        for token in listing.tokens {
             if self.state.made == Some(token) {
                 continue;
             }
@@ -209,12 +213,11 @@ impl<'a> Transaction<'a> {
         Ok(Answer::Felt(felt))
     }
 
-    fn sweep(&self, tokens: &[u64]) -> Result<(), Error> {
+    fn sweep(&mut self, tokens: &[u64]) {
         tokens.iter().for_each(|token| self.dir.unlink_lifeline(*token));
         // A claim that holds another lock file may be at work on its own: it notices, and starts
         // over.
-        self.dir.lifelines()?.scratch.iter().for_each(|name| self.dir.unlink(name));
-        Ok(())
+        self.state.scratch.drain(..).for_each(|name| self.dir.unlink(&name));
     }
 
     fn log(&mut self, events: Vec<(u64, What)>) {

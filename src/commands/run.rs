@@ -232,9 +232,11 @@ impl Run<'_> {
 fn draft(plan: &RunPlan, host: &Host) -> Result<(Holder, Group), Error> {
     let me = std::process::id().cast_signed();
     let pidfd = PidFd::open(me).ok(); // before 5.3 there is none
-    let cannot = || Error::io("find out our own identity: is /proc mounted?");
-    let supervisor = Kernel::ANY.identify(me, pidfd.as_ref()).map_err(cannot())?;
-    let terminal = Stat::read(me).map_or(0, |stat| stat.terminal);
+    let stat = Stat::read(me);
+    let terminal = stat.as_ref().map_or(0, |stat| stat.terminal);
+    let supervisor = Kernel::ANY
+        .identify(me, pidfd.as_ref(), stat)
+        .map_err(Error::io("find out our own identity: is /proc mounted?"))?;
     let dies_with_supervisor = match plan.on_supervisor_death {
         Some(OnSupervisorDeath::Keep) => false,
         Some(OnSupervisorDeath::Kill) => true,

@@ -82,15 +82,19 @@ impl Kernel {
     /// Everything is tried; what the running kernel lacks is found out.
     pub const ANY: Self = Self { pidfd: true, pidfd_inode: true };
 
-    /// The identity of the running process `pid`, for the record. `pidfd` is a handle on it, where
-    /// there are such.
-    pub fn identify(self, pid: i32, pidfd: Option<&PidFd>) -> io::Result<ProcessId> {
+    /// The identity of a running process, for the record: what `/proc` says of it, and a handle on
+    /// it where there are such. One of the two is enough.
+    pub fn identify(
+        self,
+        pid: i32,
+        pidfd: Option<&PidFd>,
+        stat: io::Result<Stat>,
+    ) -> io::Result<ProcessId> {
         let pidfd_inode = match pidfd {
             Some(pidfd) if self.pidfd_inode => pidfd.inode()?,
             _ => None,
         };
-        // Without /proc the inode must do.
-        let start_ticks = match Stat::read(pid) {
+        let start_ticks = match stat {
             Ok(stat) => Some(stat.start_ticks),
             Err(_) if pidfd_inode.is_some() => None,
             Err(error) => return Err(error),

@@ -236,11 +236,7 @@ impl MachineDir {
             // lifeline that we felt, or feels ours; this narrows what is left.
             let current =
                 self.is_current(lock)? && self.read().map_err(io::Error::other)?.same_as(seen);
-            if current {
-                self.place(&scratch, seen).map(|()| Put::Placed)
-            } else {
-                Ok(Put::Overtaken)
-            }
+            if current { self.place(&scratch, seen) } else { Ok(Put::Overtaken) }
         });
         let removed = match unlinkat(&self.fd, scratch.as_str(), UnlinkatFlags::NoRemoveDir) {
             Err(Errno::EISDIR) => unlinkat(&self.fd, scratch.as_str(), UnlinkatFlags::RemoveDir),
@@ -276,25 +272,25 @@ impl MachineDir {
 
     /// Puts the scratch file in the record's place. Exchanging and unlinking the old one is faster
     /// than replacing it on ext4, which flushes a file that is renamed over another.
-    fn place(&self, scratch: &str, seen: &Snapshot) -> io::Result<()> {
+    fn place(&self, scratch: &str, seen: &Snapshot) -> io::Result<Put> {
         let dir = self.fd.as_fd();
         let from = std::ffi::CString::new(scratch)?;
         let to = c"record.json";
-        let exchanged = rename_in(dir, &from, to, Rename::Exchange);
-        match exchanged.map_err(|error| (error.raw_os_error(), error)) {
-            Ok(()) if seen.is_damaged() => {
-                // What could not be parsed is set aside for whoever wants to know why.
-                let _ = rename_in(dir, &from, c"record.damaged", Rename::Replace); // a courtesy
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-            Err((Some(libc::ENOENT), _)) => rename_in(dir, &from, to, Rename::NoReplace)
-                .or_else(|_| rename_in(dir, &from, to, Rename::Replace)),
-            Err((Some(libc::EINVAL | libc::ENOSYS), _)) => {
-                rename_in(dir, &from, to, Rename::Replace)
-            }
-            Err((_, error)) => Err(error),
+        let how = if seen.is_absent() { Rename::NoReplace } else { Rename::Exchange };
+        match rename_in(dir, &from, to, how) {
+            Ok(()) => {}
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EEXIST) => return Ok(Put::Overtaken),
+                // A file system without these flags.
+                Some(libc::EINVAL | libc::ENOSYS) => rename_in(dir, &from, to, Rename::Replace)?,
+                _ => return Err(error),
+            },
         }
+        if seen.is_damaged() {
+            // What could not be parsed is set aside for whoever wants to know why.
+            let _ = rename_in(dir, &from, c"record.damaged", Rename::Replace); // a courtesy
+        }
+        Ok(Put::Placed)
     }
 
     /// Appends to the event log.
@@ -387,6 +383,10 @@ impl MachineDir {
 }
 
 impl Snapshot {
+    fn is_absent(&self) -> bool {
+        self.bytes.is_none() && self.reading.subjects.is_empty()
+    }
+
     fn is_damaged(&self) -> bool {
         matches!(self.reading.subjects[..], [Subject::Torn(_) | Subject::Unreadable(_)])
     }

@@ -62,7 +62,7 @@ impl Job {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => None,
             Err(error) => return Err(error),
         };
-        Kernel::ANY.identify(child.pid(), self.pidfd.as_ref())
+        Kernel::ANY.identify(child.pid(), self.pidfd.as_ref(), Stat::read(child.pid()))
     }
 
     /// Its PID; 0 before it is born.
