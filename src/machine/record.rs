@@ -211,7 +211,7 @@ pub enum Ending {
 /// What has happened on a machine so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Jobs that were let through the gate.
+    /// Runs that took the machine.
     #[serde(default)]
     pub runs: u64,
     /// Runs that found the machine held.
