@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::identity::lifeline::Feel;
-use crate::identity::observe::{Observed, Patience, observe_all};
+use crate::identity::observe::{Handles, Observed, Patience, observe_all};
 use crate::identity::process::Kernel;
 use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
 use crate::machine::record::Record;
@@ -29,6 +29,21 @@ impl Sight {
     /// Those who hold the machine, provably or for want of proof.
     pub fn holding(&self) -> impl Iterator<Item = &Observed> {
         self.observed.iter().filter(|observed| observed.holds())
+    }
+
+    /// Whether time alone changes nothing about it. A lifeline that nobody names may be that of a
+    /// claim under way.
+    pub fn is_settled(&self) -> bool {
+        !self.observed.iter().any(|observed| {
+            observed.judgement.verdict == Verdict::Finishing
+                || matches!(observed.subject, Subject::Unrecorded(_))
+        })
+    }
+
+    /// The same, with nothing left open: there may be more machines than descriptors.
+    pub fn without_handles(mut self) -> Self {
+        self.observed.iter_mut().for_each(|observed| observed.handles = Handles::default());
+        self
     }
 }
 
@@ -109,21 +124,23 @@ pub fn is_blind(observed: &Observed) -> bool {
     observed.handles.lifeline.is_none() && observed.handles.processes.is_empty()
 }
 
-/// Looks at a machine until no verdict depends on the next second: a release that is due comes,
-/// or its absence is proof.
-pub fn look_settled(
+/// When every verdict is settled that depends on time, counted from now.
+pub fn settled_by() -> Instant {
+    Instant::now() + GRACE + GRACE / 4
+}
+
+/// Looks at a machine until no verdict depends on the next second (a release that is due comes, or
+/// its absence is proof) or `until`.
+pub fn settle(
     dir: &MachineDir,
     observer: &Observer,
+    patience: &mut Patience,
     mask: SignalSet,
+    until: Instant,
 ) -> Result<Sight, Error> {
-    let mut patience = Patience::default();
-    let until = Instant::now() + GRACE + GRACE / 4;
     loop {
-        let sight = look(dir, observer, &mut patience)?;
-        let unsettled = |o: &Observed| {
-            o.judgement.verdict == Verdict::Finishing || matches!(o.subject, Subject::Unrecorded(_))
-        };
-        if Instant::now() >= until || !sight.observed.iter().any(unsettled) {
+        let sight = look(dir, observer, patience)?;
+        if sight.is_settled() || Instant::now() >= until {
             return Ok(sight);
         }
         wait_for_change(&sight, Some(until), mask)?;

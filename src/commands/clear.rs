@@ -1,18 +1,15 @@
 //! `jobguard clear NAME…|--all`: removes phantoms, and by force and token anybody.
 
-use std::time::Instant;
-
 use serde_json::Value;
 
 use super::{observer, open_for_looking};
 use crate::cli::plan::Ask;
 use crate::error::Error;
 use crate::identity::observe::Patience;
-use crate::identity::verdict::{GRACE, Observer, Verdict};
-use crate::look::{look, wait_for_change};
+use crate::identity::verdict::Observer;
+use crate::look::{settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir};
-use crate::machine::store::MachineDir;
 use crate::protocol::Judged;
 use crate::protocol::clear::{Clear, Force, Outcome};
 use crate::report::human;
@@ -75,7 +72,8 @@ fn clear_one(
         return Ok((Vec::new(), Vec::new()));
     };
     let mut patience = Patience::default();
-    settle(&dir, observer, &mut patience, inherited)?;
+    // Then the clear knows what the next second would have brought.
+    settle(&dir, observer, &mut patience, inherited, settled_by())?;
     let mut transaction =
         Transaction::new(&dir, observer, &mut patience, ask.settings.lock_timeout);
     let outcome = transaction.run(&mut Clear::new(force), &mut Childless)?;
@@ -83,26 +81,6 @@ fn clear_one(
     match outcome {
         Outcome::Done { cleared, refused } => Ok((cleared, refused)),
         Outcome::Misled => Err(crate::transaction::misled()),
-    }
-}
-
-/// Waits until no verdict depends on the next second: then the clear knows what that brings.
-fn settle(
-    dir: &MachineDir,
-    observer: &Observer,
-    patience: &mut Patience,
-    inherited: SignalSet,
-) -> Result<(), Error> {
-    let until = Instant::now() + GRACE + GRACE / 4;
-    loop {
-        let sight = look(dir, observer, patience)?;
-        let finishing = |j: &Verdict| *j == Verdict::Finishing;
-        if Instant::now() >= until
-            || !sight.observed.iter().any(|o| finishing(&o.judgement.verdict))
-        {
-            return Ok(());
-        }
-        wait_for_change(&sight, Some(until), inherited)?;
     }
 }
 

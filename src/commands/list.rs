@@ -3,8 +3,11 @@
 use super::{current_mask, observer, open_for_looking};
 use crate::cli::plan::Ask;
 use crate::error::Error;
-use crate::look::look_settled;
-use crate::machine::state_dir::Missing;
+use crate::identity::observe::Patience;
+use crate::identity::verdict::Observer;
+use crate::look::{Sight, look, settle, settled_by};
+use crate::machine::name::MachineName;
+use crate::machine::state_dir::{Missing, StateDir};
 use crate::report::human::table;
 use crate::report::json::{MachineJson, line};
 use crate::report::output;
@@ -13,13 +16,7 @@ use crate::report::output;
 pub(super) fn list(ask: &Ask) -> Result<u8, Error> {
     let mut rows = Vec::new();
     if let (Some(state), _) = open_for_looking(&ask.settings)? {
-        let observer = observer(&ask.settings, &state);
-        let mask = current_mask()?;
-        for name in state.machines()? {
-            if let Some(dir) = state.machine(&name, Missing::Accept)? {
-                rows.push((name, look_settled(&dir, &observer, mask)?));
-            }
-        }
+        rows = look_at_all(&state, &observer(&ask.settings, &state))?;
     }
     output::answer(&if ask.json {
         let objects: Vec<_> =
@@ -29,4 +26,26 @@ pub(super) fn list(ask: &Ask) -> Result<u8, Error> {
         table(&rows)?
     })?;
     Ok(0)
+}
+
+/// Looks at all machines, those whose verdict depends on the next second once more: they all wait
+/// for the same second.
+fn look_at_all(state: &StateDir, observer: &Observer) -> Result<Vec<(MachineName, Sight)>, Error> {
+    let mask = current_mask()?;
+    let until = settled_by();
+    let mut rows = Vec::new();
+    let mut unsettled = Vec::new();
+    for name in state.machines()? {
+        let Some(dir) = state.machine(&name, Missing::Accept)? else { continue };
+        let mut patience = Patience::default();
+        let sight = look(&dir, observer, &mut patience)?.without_handles();
+        if !sight.is_settled() {
+            unsettled.push((rows.len(), dir, patience));
+        }
+        rows.push((name, sight));
+    }
+    for (row, dir, mut patience) in unsettled {
+        rows[row].1 = settle(&dir, observer, &mut patience, mask, until)?.without_handles();
+    }
+    Ok(rows)
 }

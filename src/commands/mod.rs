@@ -10,8 +10,9 @@ use crate::Exit;
 use crate::cli::plan::{Plan, Settings};
 use crate::error::Error;
 use crate::identity::host::Host;
+use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
-use crate::look::{Sight, look_settled};
+use crate::look::{Sight, settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::record::Record;
 use crate::machine::state_dir::{Missing, StateDir, locate};
@@ -77,7 +78,10 @@ fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> 
     };
     let observer = observer(settings, &state);
     let sight = match state.machine(machine, Missing::Accept)? {
-        Some(dir) => look_settled(&dir, &observer, current_mask()?)?,
+        Some(dir) => {
+            let mut patience = Patience::default();
+            settle(&dir, &observer, &mut patience, current_mask()?, settled_by())?
+        }
         None => never_used(),
     };
     Ok(Looked { sight, state_dir, observer: Some(observer) })
