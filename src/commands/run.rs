@@ -218,7 +218,8 @@ impl Run<'_> {
         match result {
             Ok(release::Outcome::Released) => {}
             Ok(release::Outcome::TakenOver) => output::message(format!(
-                "{machine}: this run was cleared from the record while its job ran"
+                "{machine}: this run was not in the record any more when its job ended: it was \
+                 cleared by force, or its release came too late"
             )),
             Ok(release::Outcome::Misled) => output::message(misled()),
             Err(error) => output::message(format!(

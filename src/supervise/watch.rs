@@ -4,33 +4,43 @@ use std::io;
 
 use super::job::Job;
 use super::policy::{react, sender_of, stops_us};
-use crate::sys::signal::{SignalFd, stop_ourselves};
-use crate::sys::wait::{Ended, stopped_by};
+use crate::sys::signal::{Arrival, SignalFd, stop_ourselves};
+use crate::sys::wait::{Ended, await_end, stopped_by};
 
 /// Watches over a job that was let through its gate, and says how it ended. It is not reaped.
 ///
 /// One descriptor is enough: the job's end is a signal, too (SIGCHLD). It sleeps in a read, so
 /// nothing costs anything as long as nothing happens.
+///
+/// # Errors
+/// Only when the job's end cannot be waited for at all. When signals cannot be read any more they
+/// are not forwarded any more, but the job is still watched: its status is worth more.
 pub fn watch(job: &Job, signals: &SignalFd) -> io::Result<Ended> {
-    let ourselves = std::process::id().cast_signed();
-    // It may have ended before the first read; then its SIGCHLD waits there, too.
     loop {
-        let arrival = signals.read()?;
-        let sender = sender_of(arrival, ourselves, |pid| job.is_related(pid));
-        let reaction = react(arrival, sender, job.group());
-        if reaction.check_job {
-            if let Some(ended) = job.ended()? {
-                return Ok(ended);
-            }
-            if let Some(signal) = stopped_by(job.pid())?
-                && stops_us(signal, job.group())
-            {
-                stop_ourselves();
-            }
-        }
-        if reaction.forward {
-            // It may be a zombie by now, or run under another user: as without us.
-            let _ = job.signal(arrival.signal);
+        let Ok(arrival) = signals.read() else { return await_end(job.pid()) };
+        if let Some(ended) = on_signal(job, arrival)? {
+            return Ok(ended);
         }
     }
+}
+
+fn on_signal(job: &Job, arrival: Arrival) -> io::Result<Option<Ended>> {
+    let ourselves = std::process::id().cast_signed();
+    let sender = sender_of(arrival, ourselves, |pid| job.is_related(pid));
+    let reaction = react(arrival, sender, job.group());
+    if reaction.check_job {
+        if let Some(ended) = job.ended()? {
+            return Ok(Some(ended));
+        }
+        if let Some(signal) = stopped_by(job.pid())?
+            && stops_us(signal, job.group())
+        {
+            stop_ourselves();
+        }
+    }
+    if reaction.forward {
+        // It may be a zombie by now, or run under another user: as without us.
+        let _ = job.signal(arrival.signal);
+    }
+    Ok(None)
 }

@@ -22,6 +22,15 @@ pub fn peek(pid: i32) -> io::Result<Option<Ended>> {
     wait(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
 }
 
+/// Waits for the child `pid` to end; it stays a zombie.
+pub fn await_end(pid: i32) -> io::Result<Ended> {
+    loop {
+        if let Some(ended) = wait(pid, libc::WEXITED | libc::WNOWAIT)? {
+            return Ok(ended);
+        }
+    }
+}
+
 /// Waits for the child `pid` to end, and reaps it.
 pub fn reap(pid: i32) -> io::Result<Option<Ended>> {
     wait(pid, libc::WEXITED)
@@ -31,8 +40,14 @@ fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
     // SAFETY: siginfo_t is plain data; all zeroes is what "nothing happened" looks like.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
     let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
-    // SAFETY: `info` lives across the call.
-    cerr(unsafe { libc::waitid(libc::P_PID, id, &mut info, options) }.into())?;
+    loop {
+        // SAFETY: `info` lives across the call.
+        match cerr(unsafe { libc::waitid(libc::P_PID, id, &mut info, options) }.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
     // SAFETY: waitid succeeded, so either nothing was filled in (zeroes) or the SIGCHLD fields.
     let (child, status) = unsafe { child_fields(&info) };
     Ok(match info.si_code {
