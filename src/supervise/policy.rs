@@ -70,11 +70,10 @@ fn is_for_group(signal: i32) -> bool {
     matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH | libc::SIGHUP)
 }
 
-/// Whether a job that was stopped by this signal takes us with it: so the shell that started us
-/// sees what it would have seen of the job alone.
+/// Whether a job that was stopped by this signal of job control takes us with it: so the shell that
+/// started us sees what it would have seen of the job alone.
 pub fn stops_us(signal: i32, group: Group) -> bool {
-    group == Group::Shared
-        && matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGSTOP)
+    group == Group::Shared && matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
 #[cfg(test)]
@@ -143,5 +142,6 @@ mod tests {
     fn only_a_job_in_our_group_stops_us() {
         assert!(stops_us(libc::SIGTSTP, Group::Shared));
         assert!(!stops_us(libc::SIGTSTP, Group::Own));
+        assert!(!stops_us(libc::SIGSTOP, Group::Shared));
     }
 }
