@@ -7,9 +7,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::identity::lifeline::Feel;
-use crate::identity::observe::{Handles, Observed, Patience, observe_all};
-use crate::identity::process::Kernel;
+use crate::identity::observe::{Handles, Observed, Patience, observe_all, observe_unrecorded};
 use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
 use crate::machine::record::Record;
 use crate::machine::store::{MachineDir, Snapshot};
@@ -74,20 +72,21 @@ fn probe(
     observer: &Observer,
     patience: &mut Patience,
 ) -> Result<Sight, Error> {
-    let mut with_unrecorded = snapshot.clone();
-    let subjects = &mut with_unrecorded.reading.subjects;
+    let mut observed = observe_all(dir, snapshot, observer, patience);
     for token in dir.lifelines()?.tokens {
-        let named = subjects.iter().any(|subject| subject.token() == token);
-        if !named && matches!(dir.feel(token, None), Feel::Taut(_) | Feel::Unknown(_)) {
-            subjects.push(Subject::Unrecorded(token));
+        if !observed.iter().any(|other| other.subject.token() == token) {
+            observed.extend(observe_unrecorded(dir, token, observer));
         }
     }
-    let observed = observe_all(dir, &with_unrecorded, observer, Kernel::ANY, patience);
-    Ok(Sight { record: with_unrecorded.reading.record, observed })
+    Ok(Sight { record: snapshot.reading.record.clone(), observed })
 }
 
 /// How often a holder is looked at that gives no sign by itself: no lifeline and no pidfd.
 const SLOW_POLL: Duration = Duration::from_secs(5);
+
+/// How often everybody looks, whatever they sleep on: a holder that was cleared by force gives no
+/// sign while its job lives on.
+const INSURANCE: Duration = Duration::from_secs(60);
 
 /// Sleeps until something about this sight may have changed, or `until`.
 ///
@@ -99,8 +98,9 @@ pub fn wait_for_change(
     mask: SignalSet,
 ) -> Result<(), Error> {
     let mut fds = Vec::new();
-    let mut timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let mut at_most = |limit: Duration| timeout = Some(timeout.map_or(limit, |t| t.min(limit)));
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let mut timeout = left.map_or(INSURANCE, |left| left.min(INSURANCE));
+    let mut at_most = |limit: Duration| timeout = timeout.min(limit);
     for observed in sight.holding() {
         let handles = &observed.handles;
         fds.extend(handles.lifeline.iter().map(|l| (l.as_fd(), Interest::Closed)));
@@ -112,7 +112,8 @@ pub fn wait_for_change(
             at_most(SLOW_POLL);
         }
     }
-    match wait_any(&fds, timeout, mask) {
+    // We may have written to a closed stderr: that SIGPIPE is ours alone.
+    match wait_any(&fds, Some(timeout), mask.with(libc::SIGPIPE)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()), // look again
         Err(error) => Err(Error::io("wait for the machine")(error)),

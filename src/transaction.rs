@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline};
 use crate::identity::observe::{Patience, observe_all};
-use crate::identity::process::Kernel;
 use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
 use crate::machine::lock::MachineLock;
@@ -185,7 +184,7 @@ impl<'a> Transaction<'a> {
             self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
         }
         let snapshot = self.dir.read()?;
-        let observed = observe_all(self.dir, &snapshot, self.observer, Kernel::ANY, self.patience);
+        let observed = observe_all(self.dir, &snapshot, self.observer, self.patience);
         let judged = observed
             .into_iter()
             .map(|found| Judged { subject: found.subject, judgement: found.judgement })

@@ -14,11 +14,11 @@ use rstest::rstest;
 use support::{PATIENCE, Running, ends};
 
 /// Linux 6.9 and later.
-const NOW: Kernel = Kernel::ANY;
+const NOW: Kernel = Kernel { pidfd: true, pidfd_inode: true, proc: true };
 /// Linux 5.3 and later.
-const NO_INODES: Kernel = Kernel { pidfd: true, pidfd_inode: false };
+const NO_INODES: Kernel = Kernel { pidfd: true, pidfd_inode: false, proc: true };
 /// Earlier, or where a seccomp filter forbids pidfds.
-const NO_PIDFDS: Kernel = Kernel { pidfd: false, pidfd_inode: false };
+const NO_PIDFDS: Kernel = Kernel { pidfd: false, pidfd_inode: false, proc: true };
 
 fn sleeper() -> Running {
     Running::new(Command::new("sleep").arg("1000").spawn().unwrap())
@@ -26,7 +26,7 @@ fn sleeper() -> Running {
 
 fn identify(kernel: Kernel, pid: i32) -> ProcessId {
     let pidfd = PidFd::open(pid).unwrap();
-    kernel.identify(pid, Some(&pidfd), Stat::read(pid)).unwrap()
+    kernel.identify(pid, Some(&pidfd)).unwrap()
 }
 
 fn sight(kernel: Kernel, recorded: &ProcessId) -> Sighting {
@@ -79,6 +79,21 @@ fn start_ticks_of_another_time_namespace_prove_nothing(
     // Where there is an inode they are not needed.
     let recorded = identify(NOW, process.pid());
     assert_eq!(NOW.look_for(&recorded, false).sighting, Sighting::Alive);
+}
+
+/// In the `/proc` of another PID namespace the same number is somebody else.
+#[rstest]
+fn a_foreign_proc_proves_nothing(#[values(NO_INODES, NO_PIDFDS)] kernel: Kernel) {
+    let mut process = sleeper();
+    let recorded = identify(kernel, process.pid());
+    let blind = Kernel { proc: false, ..kernel };
+    let sighting = sight(blind, &recorded);
+    assert!(matches!(sighting, Sighting::Unclear(_)), "{sighting:?}");
+    let pidfd = PidFd::open(process.pid()).unwrap();
+    assert!(blind.identify(process.pid(), Some(&pidfd)).is_err(), "no identity is recorded");
+    process.signal(Signal::SIGKILL);
+    process.wait();
+    assert_eq!(sight(blind, &recorded), Sighting::Gone, "absence needs no /proc");
 }
 
 /// A thread passes `kill(tid, 0)` and has `/proc/<tid>`, but is no process.

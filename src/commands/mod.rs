@@ -11,6 +11,7 @@ use crate::cli::plan::{Plan, Settings};
 use crate::error::Error;
 use crate::identity::host::Host;
 use crate::identity::observe::Patience;
+use crate::identity::process::Kernel;
 use crate::identity::verdict::Observer;
 use crate::look::{Sight, settle, settled_by};
 use crate::machine::name::MachineName;
@@ -50,6 +51,7 @@ fn answer(result: Result<u8, Error>, on_error: Option<u8>) -> Exit {
 fn observer(settings: &Settings, state: &StateDir) -> Observer {
     Observer {
         host: Host::here(settings.host_id.as_deref()),
+        kernel: Kernel::here(),
         locality: state.locality(),
         legacy_grace: settings.legacy_grace,
     }

@@ -7,12 +7,12 @@ use crate::Exit;
 use crate::cli::args::OnSupervisorDeath;
 use crate::cli::plan::RunPlan;
 use crate::error::Error;
-use crate::identity::host::{Host, INITIAL_PID_NS};
+use crate::identity::host::INITIAL_PID_NS;
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
-use crate::identity::process::{Kernel, Stat};
+use crate::identity::process::Stat;
 use crate::identity::verdict::{Observer, Verdict};
-use crate::look::{Sight, is_blind, look, wait_for_change};
+use crate::look::{Sight, is_blind, look, settled_by, wait_for_change};
 use crate::machine::record::{
     Argument, Context, Ending, HeldBy, Holder, LastRun, Mode, State, Unknown,
 };
@@ -27,7 +27,7 @@ use crate::supervise::policy::Group;
 use crate::supervise::program::Program;
 use crate::supervise::watch::watch;
 use crate::sys::pidfd::PidFd;
-use crate::sys::signal::{SignalFd, SignalSet, stop_ignoring_sigchld};
+use crate::sys::signal::{SignalFd, SignalSet, parent_death_signal, stop_ignoring_sigchld};
 use crate::sys::startup;
 use crate::sys::wait::Ended;
 use crate::transaction::{Childless, Transaction, misled, now};
@@ -54,11 +54,11 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let state = state.ok_or_else(misled)?;
     let dir = state.machine(&plan.machine, Missing::Create)?.ok_or_else(misled)?;
     let observer = observer(&plan.settings, &state);
-    let (draft, group) = draft(&plan, &observer.host)?;
+    let (draft, group) = draft(&plan, &observer)?;
     let environment = Environment::new(startup::environment(), &plan.machine, state.path());
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
     let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
-    let setting = Setting { environment, mask, ignore_sigchld, group };
+    let setting = Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel };
     let mut run = Run {
         plan: &plan,
         dir: &dir,
@@ -91,7 +91,8 @@ struct Held {
 impl Run<'_> {
     /// Takes the machine, waiting as long as asked. When this returns the job runs.
     fn claim(&mut self) -> Result<Held, Error> {
-        let until = self.plan.wait.map(|wait| Instant::now() + wait);
+        // A time that no clock reaches is none.
+        let until = self.plan.wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut contended = false;
         loop {
             let mut claim = Claim::new(self.plan.machine.as_str(), contended);
@@ -109,7 +110,8 @@ impl Run<'_> {
                 output::message(human::cleared(&self.plan.machine, phantom));
             }
             if let Outcome::Granted { token, .. } = outcome {
-                return Ok(Held { token, lifeline, started_at: now().0 });
+                let started_at = self.job.started_at().to_owned();
+                return Ok(Held { token, lifeline, started_at });
             }
             contended = true;
             self.wait(until)?;
@@ -119,6 +121,7 @@ impl Run<'_> {
     /// Sleeps until the machine looks free.
     fn wait(&mut self, until: Option<Instant>) -> Result<(), Error> {
         let mut told = false;
+        let settled = settled_by();
         loop {
             let sight = look(self.dir, self.observer, &mut self.patience)?;
             if sight.holding().next().is_none() {
@@ -127,12 +130,17 @@ impl Run<'_> {
             self.refuse_own_ancestor(&sight)?;
             // A release that is due, or its proven absence, takes a second at most: worth it even
             // for those who do not wait.
-            let finishing = |verdict: &Verdict| *verdict == Verdict::Finishing;
-            let due = sight.holding().all(|o| finishing(&o.judgement.verdict));
-            if !due && until.is_some_and(|until| Instant::now() >= until) {
+            let until = match sight.is_settled() {
+                true => until,
+                false => until.map(|until| until.max(settled)),
+            };
+            if until.is_some_and(|until| Instant::now() >= until) {
                 return Err(self.busy(&sight));
             }
-            if !told && let Some(blind) = sight.holding().find(|o| is_blind(o)) {
+            if !told
+                && sight.is_settled()
+                && let Some(blind) = sight.holding().find(|o| is_blind(o))
+            {
                 told = true;
                 let machine = &self.plan.machine;
                 output::message(format!(
@@ -141,7 +149,6 @@ impl Run<'_> {
                     human::force_hint(machine, &blind.subject)
                 ));
             }
-            let until = if due { None } else { until };
             wait_for_change(&sight, until, self.job.inherited_mask())?;
         }
     }
@@ -230,18 +237,20 @@ impl Run<'_> {
 }
 
 /// The holder as far as it is known before the claim, and the process group of its job.
-fn draft(plan: &RunPlan, host: &Host) -> Result<(Holder, Group), Error> {
+fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Error> {
+    let host = &observer.host;
     let me = std::process::id().cast_signed();
     let pidfd = PidFd::open(me).ok(); // before 5.3 there is none
-    let stat = Stat::read(me);
-    let terminal = stat.as_ref().map_or(0, |stat| stat.terminal);
-    let supervisor = Kernel::ANY
-        .identify(me, pidfd.as_ref(), stat)
+    let terminal = Stat::read_own().map_or(0, |stat| stat.terminal);
+    let supervisor = observer
+        .kernel
+        .identify(me, pidfd.as_ref())
         .map_err(Error::io("find out our own identity: is /proc mounted?"))?;
     let dies_with_supervisor = match plan.on_supervisor_death {
         Some(OnSupervisorDeath::Keep) => false,
         Some(OnSupervisorDeath::Kill) => true,
-        None => host.pid_ns != INITIAL_PID_NS,
+        // If we are to be killed with whoever started us, so would the job be without us.
+        None => host.pid_ns != INITIAL_PID_NS || parent_death_signal() == libc::SIGKILL,
     };
     let uid = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(uid).ok().flatten();

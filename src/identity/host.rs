@@ -68,8 +68,11 @@ impl Host {
     }
 }
 
+/// The machine ID; images that are to get one at their first boot say "uninitialized"
+/// (machine-id(5)).
 fn machine_id() -> String {
-    fs::read_to_string("/etc/machine-id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    Some(id.trim()).filter(|id| *id != "uninitialized").unwrap_or_default().to_owned()
 }
 
 fn boot_id() -> io::Result<(String, bool)> {

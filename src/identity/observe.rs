@@ -74,9 +74,9 @@ pub fn observe_all(
     dir: &MachineDir,
     snapshot: &Snapshot,
     observer: &Observer,
-    kernel: Kernel,
     patience: &mut Patience,
 ) -> Vec<Observed> {
+    let kernel = observer.kernel;
     snapshot
         .reading
         .subjects
@@ -86,7 +86,7 @@ pub fn observe_all(
             let mut handles = Handles::default();
             match subject {
                 Subject::Holder(holder) => {
-                    look_at_holder(dir, holder, observer, kernel, &mut evidence, &mut handles);
+                    look_at_holder(dir, holder, observer, &mut evidence, &mut handles);
                     let over = evidence.job.as_ref().is_some_and(|job| job.is_over());
                     let slack = evidence.lifeline == Touch::Slack;
                     evidence.job_over_for = patience.shown_for(holder.token, Sign::JobOver, over);
@@ -102,12 +102,7 @@ pub fn observe_all(
                 Subject::Torn(_) => {
                     evidence.torn_before_boot = torn_before_boot(dir, snapshot, observer);
                 }
-                Subject::Unrecorded(token) => {
-                    if let Feel::Taut(lifeline) = dir.feel(*token, None) {
-                        handles.lifeline = Some(lifeline);
-                    }
-                }
-                Subject::Newer(_) | Subject::Unreadable(_) => {}
+                Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {}
             }
             let judgement = judge(subject, observer, &evidence);
             Observed { subject: subject.clone(), evidence, judgement, handles }
@@ -115,15 +110,27 @@ pub fn observe_all(
         .collect()
 }
 
+/// Observes the lifeline of a run that the record does not name; `None` when nobody holds it.
+pub fn observe_unrecorded(dir: &MachineDir, token: u64, observer: &Observer) -> Option<Observed> {
+    let mut handles = Handles::default();
+    match dir.feel(token, None) {
+        Feel::Taut(writer) => handles.lifeline = Some(writer),
+        Feel::Unknown(_) => {} // not proven slack
+        Feel::Slack | Feel::Missing => return None,
+    }
+    let (subject, evidence) = (Subject::Unrecorded(token), Evidence::none());
+    let judgement = judge(&subject, observer, &evidence);
+    Some(Observed { subject, evidence, judgement, handles })
+}
+
 fn look_at_holder(
     dir: &MachineDir,
     holder: &Holder,
     observer: &Observer,
-    kernel: Kernel,
     evidence: &mut Evidence,
     handles: &mut Handles,
 ) {
-    let here = &observer.host;
+    let (here, kernel) = (&observer.host, observer.kernel);
     let same_namespace =
         holder.host.same_kernel(here) && here.pid_ns != 0 && holder.host.pid_ns == here.pid_ns;
     if same_namespace {

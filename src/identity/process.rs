@@ -76,30 +76,38 @@ pub struct Kernel {
     pub pidfd: bool,
     /// pidfds have inodes of their own (Linux 6.9).
     pub pidfd_inode: bool,
+    /// `/proc` shows our PID namespace.
+    pub proc: bool,
 }
 
 impl Kernel {
-    /// Everything is tried; what the running kernel lacks is found out.
-    pub const ANY: Self = Self { pidfd: true, pidfd_inode: true };
+    /// What the running kernel lacks of pidfds is found out as they are used; whose `/proc` this is
+    /// must be asked first, since the one of another PID namespace answers, too, with strangers.
+    pub fn here() -> Self {
+        Self { pidfd: true, pidfd_inode: true, proc: proc_is_ours() }
+    }
 
     /// The identity of a running process, for the record: what `/proc` says of it, and a handle on
     /// it where there are such. One of the two is enough.
-    pub fn identify(
-        self,
-        pid: i32,
-        pidfd: Option<&PidFd>,
-        stat: io::Result<Stat>,
-    ) -> io::Result<ProcessId> {
+    pub fn identify(self, pid: i32, pidfd: Option<&PidFd>) -> io::Result<ProcessId> {
         let pidfd_inode = match pidfd {
             Some(pidfd) if self.pidfd_inode => pidfd.inode()?,
             _ => None,
         };
-        let start_ticks = match stat {
+        let start_ticks = match self.stat(pid) {
             Ok(stat) => Some(stat.start_ticks),
             Err(_) if pidfd_inode.is_some() => None,
             Err(error) => return Err(error),
         };
         Ok(ProcessId { pid, start_ticks, pidfd_inode, unknown: Map::new() })
+    }
+
+    /// Reads `/proc/PID/stat`, where that is ours.
+    fn stat(self, pid: i32) -> io::Result<Stat> {
+        if !self.proc {
+            return Err(io::Error::other("/proc is not that of our PID namespace"));
+        }
+        Stat::read(pid)
     }
 
     /// Looks for a process that was recorded in this PID namespace and under this kernel.
@@ -122,7 +130,7 @@ impl Kernel {
             // No process ever has such a number (pidfd_open: EINVAL).
             return Ok(Look::without_handle(Sighting::Gone));
         }
-        let through_proc = || look_through_proc(recorded, same_time).map(Look::without_handle);
+        let through_proc = || self.look_through_proc(recorded, same_time).map(Look::without_handle);
         if !self.pidfd {
             return through_proc();
         }
@@ -152,12 +160,47 @@ impl Kernel {
         }
         // Read the start time while the pidfd is known to be open on a living process: if it ends
         // and its PID is reused in between, the poll afterwards says so.
-        let stat = Stat::read(recorded.pid);
+        let stat = self.stat(recorded.pid);
         if pidfd.is_over()? {
             return Ok(Sighting::Gone);
         }
         Ok(same_start(recorded, stat?.start_ticks, same_time))
     }
+
+    /// The way without pidfds: kill(2) with signal 0, and `/proc`.
+    fn look_through_proc(self, recorded: &ProcessId, same_time: bool) -> io::Result<Sighting> {
+        // hidepid hides processes of others from /proc, but not from kill: only ESRCH means "none".
+        let is_gone = || kill(Pid::from_raw(recorded.pid), None) == Err(Errno::ESRCH);
+        if is_gone() {
+            return Ok(Sighting::Gone);
+        }
+        let stat = match self.stat(recorded.pid) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_gone() => {
+                return Ok(Sighting::Gone); // since the first kill
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Sighting::Denied(format!("PID {} is hidden in /proc", recorded.pid)));
+            }
+            Err(error) => return Err(error),
+        };
+        if is_thread(recorded.pid)? {
+            return Ok(Sighting::Reused);
+        }
+        Ok(if stat.is_over() {
+            Sighting::Gone
+        } else {
+            same_start(recorded, stat.start_ticks, same_time)
+        })
+    }
+}
+
+/// Whether the `/proc` that is mounted shows our own PID namespace: seen from an outer one we have
+/// several PIDs (`NSpid` of proc_pid_status(5), Linux 4.1).
+fn proc_is_ours() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    pids.and_then(|pids| pids.trim().parse().ok()) == Some(std::process::id())
 }
 
 /// Compares start times; a process that can't be told apart from the recorded one is not over.
@@ -171,37 +214,6 @@ fn same_start(recorded: &ProcessId, found: u64, same_time: bool) -> Sighting {
         Some(then) if then == found => Sighting::Alive,
         Some(_) => Sighting::Reused,
     }
-}
-
-/// The way without pidfds: kill(2) with signal 0, and `/proc`.
-fn look_through_proc(recorded: &ProcessId, same_time: bool) -> io::Result<Sighting> {
-    // hidepid hides processes of others from /proc, but not from kill: only ESRCH means "none".
-    if kill(Pid::from_raw(recorded.pid), None) == Err(Errno::ESRCH) {
-        return Ok(Sighting::Gone);
-    }
-    let me = fs::read_link("/proc/self")?;
-    if me.to_str().and_then(|me| me.parse().ok()) != Some(std::process::id()) {
-        return Ok(Sighting::Unclear("/proc belongs to another PID namespace".to_owned()));
-    }
-    let stat = match Stat::read(recorded.pid) {
-        Ok(stat) => stat,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Gone since the kill, or hidden.
-            return Ok(match kill(Pid::from_raw(recorded.pid), None) {
-                Err(Errno::ESRCH) => Sighting::Gone,
-                _ => Sighting::Denied(format!("PID {} is hidden in /proc", recorded.pid)),
-            });
-        }
-        Err(error) => return Err(error),
-    };
-    if is_thread(recorded.pid)? {
-        return Ok(Sighting::Reused);
-    }
-    Ok(if stat.is_over() {
-        Sighting::Gone
-    } else {
-        same_start(recorded, stat.start_ticks, same_time)
-    })
 }
 
 /// Whether the number is that of a thread other than its process's first: `/proc/TID` exists for
@@ -236,6 +248,12 @@ impl Stat {
         Self::parse(&fs::read(format!("/proc/{pid}/stat"))?).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is garbled"))
         })
+    }
+
+    /// Reads our own, which is right in any `/proc`.
+    pub fn read_own() -> io::Result<Self> {
+        Self::parse(&fs::read("/proc/self/stat")?)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat is garbled"))
     }
 
     /// Parses the line. The command name may hold spaces and `)`, so the last `)` counts.

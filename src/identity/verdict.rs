@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::host::{Host, Locality};
-use super::process::Sighting;
+use super::process::{Kernel, Sighting};
 use crate::machine::legacy::Legacy;
 use crate::machine::record::{HeldBy, Holder};
 
@@ -180,6 +180,8 @@ pub enum Touch {
 pub struct Observer {
     /// Our host, boot and namespaces.
     pub host: Host,
+    /// How processes can be looked at.
+    pub kernel: Kernel,
     /// The file system of the state directory.
     pub locality: Locality,
     /// How old a record of schema 0 without a PID must be to count as over.
@@ -236,6 +238,9 @@ pub struct Judgement {
 /// A row of the verdict table, in words.
 pub type Rule = &'static str;
 
+/// The row of [`Subject::Unrecorded`].
+pub const UNRECORDED: Rule = "a taut lifeline that no record names is a live holder";
+
 /// Judges one subject.
 pub fn judge(subject: &Subject, observer: &Observer, evidence: &Evidence) -> Judgement {
     let (verdict, rule) = match subject {
@@ -250,9 +255,7 @@ pub fn judge(subject: &Subject, observer: &Observer, evidence: &Evidence) -> Jud
             Verdict::Unverifiable(UnverifiableReason::Unreadable(why.clone())),
             "an unreadable record never frees a machine",
         ),
-        Subject::Unrecorded(_) => {
-            (Verdict::Live, "a taut lifeline that no record names is a live holder")
-        }
+        Subject::Unrecorded(_) => (Verdict::Live, UNRECORDED),
     };
     Judgement { verdict, rule }
 }
@@ -309,7 +312,11 @@ fn judge_processes(holder: &Holder, evidence: &Evidence) -> Option<(Verdict, Rul
     if job == Some(&Sighting::Alive) {
         return Some((Verdict::Live, "its job is alive"));
     }
-    let supervisor_over = supervisor.is_none_or(Sighting::is_over);
+    // Where only the job counts, a supervisor that was not recorded is none.
+    let supervisor_over = match holder.held_by {
+        HeldBy::Job => supervisor.is_none_or(Sighting::is_over),
+        HeldBy::Supervisor => supervisor.is_some_and(Sighting::is_over),
+    };
     match holder.held_by {
         HeldBy::Supervisor if supervisor == Some(&Sighting::Alive) => {
             return Some((Verdict::Live, "its supervisor is alive, and holds the machine itself"));

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::record::{Argument, LastRun};
+use super::store::check_plain;
 use crate::sys::rename::{Rename, rename_in};
 
 /// The log's name.
@@ -98,7 +99,7 @@ fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
         | OFlag::O_NONBLOCK
         | OFlag::O_CLOEXEC;
     let log = openat(dir, FILE, flags, mode)?;
-    let stat = fstat(&log)?;
+    let stat = check_plain(&log)?;
     if Mode::from_bits_truncate(stat.st_mode) != mode && stat.st_uid == geteuid().as_raw() {
         fchmod(&log, mode)?; // the umask took bits away
     }

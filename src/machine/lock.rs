@@ -11,6 +11,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::report::escape::escape;
+
 /// A held machine lock.
 ///
 /// Dropping it closes the file. The lock belongs to the open file, which a child forked meanwhile
@@ -97,6 +99,6 @@ pub fn owner(file: &File) -> Option<String> {
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(match command.trim() {
         "" => format!("PID {pid}"),
-        command => format!("PID {pid} ({command})"),
+        command => format!("PID {pid} ({})", escape(command)),
     })
 }

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -157,7 +158,11 @@ impl StateDir {
 }
 
 fn create(path: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(path)
+    // Whatever the umask, nobody else may write there.
+    let mut made = std::fs::DirBuilder::new();
+    made.recursive(true)
+        .mode(0o755)
+        .create(path)
         .map_err(Error::io(format!("make the state directory '{}'", escape_path(path))))
 }
 
@@ -169,10 +174,10 @@ fn is_shared(stat: &FileStat) -> bool {
 
 /// Refuses a directory in which a stranger could swap files under us: one that is world-writable,
 /// or that belongs to neither root nor us nor, by its setgid bit, to a group of ours.
-fn check_owner(stat: &FileStat, shown: &str) -> Result<(), Error> {
+pub(super) fn check_owner(stat: &FileStat, shown: &str) -> Result<(), Error> {
     if Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_IWOTH) {
         return Err(Error::State(format!(
-            "the state directory '{shown}' is world-writable, so anybody could free a machine: \
+            "the directory '{shown}' is world-writable, so anybody could free a machine: \
              chmod o-w it"
         )));
     }
@@ -183,7 +188,7 @@ fn check_owner(stat: &FileStat, shown: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::State(format!(
-        "the state directory '{shown}' belongs to another user (uid {owner}): name one of your own \
-         with --state-dir, or share it (chmod 2775, in a group of yours)"
+        "the directory '{shown}' belongs to another user (uid {owner}): name a state directory of \
+         your own with --state-dir, or share it (chmod 2775, in a group of yours)"
     )))
 }

@@ -13,14 +13,14 @@ use std::time::Duration;
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
 use super::name::MachineName;
 use super::record::{Reading, Record};
-use super::state_dir::Missing;
+use super::state_dir::{Missing, check_owner};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
 use crate::identity::verdict::Subject;
@@ -31,8 +31,12 @@ use crate::sys::rename::{Rename, rename_in};
 /// byte spelled out, fits.
 pub const MAX_RECORD: u64 = 16 << 20;
 
-/// The highest token: beyond it a JSON reader with floating-point numbers would round.
+/// No token is as high: from here on a JSON reader with floating-point numbers would round.
 pub const MAX_TOKEN: u64 = (1 << 53) - 1;
+
+/// Lifelines from here on are not ours: tokens begin as milliseconds, and these would be of the year
+/// 37,648. Leaves room for tokens after the highest.
+const MAX_LIFELINE: u64 = 1 << 50;
 
 const RECORD: &str = "record.json";
 const LOCK: &str = "lock";
@@ -103,6 +107,8 @@ impl MachineDir {
             opened => opened,
         };
         let fd = opened.map_err(Error::io(format!("open the directory '{shown}'")))?;
+        let stat = fstat(&fd).map_err(Error::io(format!("look at the directory '{shown}'")))?;
+        check_owner(&stat, &shown)?;
         Ok(Some(Self { fd, name: name.clone(), path, shared }))
     }
 
@@ -139,6 +145,7 @@ impl MachineDir {
         loop {
             let file = openat(&self.fd, LOCK, flags, mode)
                 .map_err(|errno| self.cannot("open", LOCK)(errno.into()))?;
+            check_plain(&file).map_err(self.cannot("trust", LOCK))?;
             if self.shared {
                 let _ = fchmod(&file, mode); // another member owns it, and has done this
             }
@@ -210,7 +217,8 @@ impl MachineDir {
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
         file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
         let mut reading = Reading::parse(name, &bytes);
-        if reading.record.token > MAX_TOKEN {
+        let highest = reading.subjects.iter().map(Subject::token).max().unwrap_or(0);
+        if reading.record.token.max(highest) >= MAX_TOKEN {
             let why = format!("its record has a token beyond {MAX_TOKEN}");
             reading = Reading::only(name, Subject::Unreadable(why));
         }
@@ -323,7 +331,15 @@ impl MachineDir {
             std::ffi::CString::new(hidden.as_str()).map_err(|error| cannot(error.into()))?,
             std::ffi::CString::new(target.as_str()).map_err(|error| cannot(error.into()))?,
         );
-        match rename_in(self.fd.as_fd(), &from, &to, Rename::NoReplace) {
+        let moved = match rename_in(self.fd.as_fd(), &from, &to, Rename::NoReplace) {
+            // A file system without that flag; link(2) replaces nothing either.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                let linked = linkat(&self.fd, &*from, &self.fd, &*to, AtFlags::empty());
+                linked.map(|()| self.unlink(&hidden)).map_err(io::Error::from)
+            }
+            moved => moved,
+        };
+        match moved {
             Ok(()) => Ok(Some(lifeline)),
             Err(error) => {
                 self.unlink(&hidden);
@@ -353,7 +369,7 @@ impl MachineDir {
             let Ok(name) = entry.file_name().to_str() else { continue };
             if let Some(token) = name.strip_prefix(LIFE) {
                 // Not what we would have written: not ours.
-                let ours = |token: &u64| *token <= MAX_TOKEN && lifeline_name(*token) == name;
+                let ours = |token: &u64| *token < MAX_LIFELINE && lifeline_name(*token) == name;
                 listing.tokens.extend(token.parse().ok().filter(ours));
             } else if name.starts_with(".record.") || name.starts_with(".life.") {
                 listing.scratch.push(name.to_owned());
@@ -399,6 +415,19 @@ pub struct Listing {
     pub tokens: Vec<u64>,
     /// Files that a crash left half made.
     pub scratch: Vec<String>,
+}
+
+/// Refuses what is no regular file of one name: in a shared directory another member could have
+/// linked a file of ours there, to have us change it.
+pub(super) fn check_plain(file: impl AsFd) -> io::Result<FileStat> {
+    let stat = fstat(file)?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if stat.st_nlink > 1 {
+        return Err(io::Error::other("it has another name elsewhere (a hard link)"));
+    }
+    Ok(stat)
 }
 
 fn lifeline_name(token: u64) -> String {

@@ -2,7 +2,7 @@
 
 use super::rewrite::{next_revision, phantom_event, with, without};
 use super::{Act, Answer, Felt, Judged, Next, Protocol, Seen};
-use crate::identity::verdict::{Judgement, Subject, Verdict};
+use crate::identity::verdict::{Judgement, Subject, UNRECORDED, Verdict};
 use crate::machine::record::Record;
 
 /// How a claim ended.
@@ -202,10 +202,7 @@ impl Claim {
 pub(super) fn unrecorded_holder(token: u64) -> Judged {
     Judged {
         subject: Subject::Unrecorded(token),
-        judgement: Judgement {
-            verdict: Verdict::Live,
-            rule: "a taut lifeline that no record names is a live holder",
-        },
+        judgement: Judgement { verdict: Verdict::Live, rule: UNRECORDED },
     }
 }
 

@@ -56,11 +56,12 @@ impl Protocol for Release {
             }
             (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
             (Step::Putting, Answer::Done) => self.log(),
-            // Our own token: if we were taken over, whoever did that has unlinked it before.
-            (Step::Logging, Answer::Done) => {
+            (Step::Logging, Answer::Done) if self.outcome == Outcome::Released => {
                 self.go(Step::Unlinking, Act::Unlink(vec![self.run.token]))
             }
-            (Step::Unlinking, Answer::Done) => self.go(Step::Unlocking, Act::Unlock),
+            (Step::Logging | Step::Unlinking, Answer::Done) => {
+                self.go(Step::Unlocking, Act::Unlock)
+            }
             // Unlinked first, so nobody can feel it slack and take that for a crash.
             (Step::Unlocking, Answer::Done) => self.go(Step::Closing, Act::CloseLifeline),
             (Step::Closing, Answer::Done) => Next::Finish(self.outcome),

@@ -15,7 +15,8 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
             _ => None,
         };
         if let Some(reason) = reason {
-            *record.counters.phantoms.entry(reason.code().to_owned()).or_default() += 1;
+            let count = record.counters.phantoms.entry(reason.code().to_owned()).or_default();
+            *count = count.saturating_add(1);
         }
         if let Subject::Holder(holder) = subject {
             record.holders.retain(|other| other.token != holder.token);

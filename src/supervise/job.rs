@@ -13,7 +13,7 @@ use crate::sys::fork::{Child, Image, Setup, fork_gated, signal_unreaped, signal_
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
 use crate::sys::wait::{Ended, peek};
-use crate::transaction::Nursery;
+use crate::transaction::{Nursery, now};
 
 /// What a job is made from, and the job once it is born.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Job {
     /// Everything the record says of the holder but token, lifeline and job.
     draft: Holder,
     setting: Setting,
+    /// Signals that were waiting for us when it was forked: it cannot have had them.
+    early: SignalSet,
     child: Option<Child>,
     pidfd: Option<PidFd>,
 }
@@ -37,12 +39,15 @@ pub struct Setting {
     pub ignore_sigchld: bool,
     /// Whose process group it runs in.
     pub group: Group,
+    /// How its process can be looked at.
+    pub kernel: Kernel,
 }
 
 impl Job {
     /// A job that is not born yet.
     pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
-        Self { program, draft, setting, child: None, pidfd: None }
+        let early = SignalSet::EMPTY;
+        Self { program, draft, setting, early, child: None, pidfd: None }
     }
 
     fn fork_child(&mut self, token: u64, close: &[RawFd]) -> io::Result<ProcessId> {
@@ -55,19 +60,25 @@ impl Job {
             dies_with_supervisor: self.draft.dies_with_supervisor,
             close,
         };
-        let child = self.child.insert(fork_gated(&image, setup)?);
+        self.early = SignalSet::pending()?;
+        let child = self.child.insert(fork(&image, setup)?);
         // No pidfd where there are none: then the PID must do, and it is ours until we reap it.
         self.pidfd = match PidFd::open(child.pid()) {
             Ok(pidfd) => Some(pidfd),
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => None,
             Err(error) => return Err(error),
         };
-        Kernel::ANY.identify(child.pid(), self.pidfd.as_ref(), Stat::read(child.pid()))
+        self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())
     }
 
     /// Its PID; 0 before it is born.
     pub fn pid(&self) -> i32 {
         self.child.as_ref().map_or(0, Child::pid)
+    }
+
+    /// When it was born, RFC 3339 UTC.
+    pub fn started_at(&self) -> &str {
+        &self.draft.started_at
     }
 
     /// The signal mask that we inherited, and it gets.
@@ -78,6 +89,11 @@ impl Job {
     /// What the job that started us holds.
     pub fn outer_holds(&self) -> &Holds {
         self.setting.environment.outer()
+    }
+
+    /// Signals that came before it was born.
+    pub fn early(&self) -> SignalSet {
+        self.early
     }
 
     /// Its process group.
@@ -142,9 +158,17 @@ impl Job {
     }
 }
 
+#[allow(unsafe_code, reason = "what it asks for is a fact about the whole program")]
+fn fork(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
+    // SAFETY: the only other thread of this program waits for a contended machine lock
+    // (machine/lock.rs), and is joined when that is taken; a claim that times out does not fork.
+    unsafe { fork_gated(image, setup) }
+}
+
 impl Nursery for Job {
     fn fork(&mut self, token: u64, keep_out: &[RawFd]) -> Result<Holder, Error> {
         let job = self.fork_child(token, keep_out).map_err(Error::io("start the job"))?;
+        self.draft.started_at = now().0;
         Ok(Holder { token, job: Some(job), ..self.draft.clone() })
     }
 

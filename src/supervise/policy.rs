@@ -34,8 +34,8 @@ pub struct Reaction {
     pub check_job: bool,
 }
 
-/// Decides about one signal.
-pub fn react(arrival: Arrival, sender: Sender, group: Group) -> Reaction {
+/// Decides about one signal; `early`: it came before the job was born.
+pub fn react(arrival: Arrival, sender: Sender, group: Group, early: bool) -> Reaction {
     // A child's SIGCHLD may have been merged into somebody else's, so every one is a reason to look.
     let check_job = arrival.signal == libc::SIGCHLD;
     let from_kernel = arrival.code > 0;
@@ -43,7 +43,9 @@ pub fn react(arrival: Arrival, sender: Sender, group: Group) -> Reaction {
         Sender::Ourselves | Sender::Job => false,
         // The job's own end is no news to the job.
         Sender::Other if from_kernel && check_job => false,
-        Sender::Other if from_kernel && group == Group::Shared => !is_for_group(arrival.signal),
+        Sender::Other if from_kernel && group == Group::Shared && !early => {
+            !is_for_group(arrival.signal)
+        }
         // SI_USER without a sender comes from an outer PID namespace, as of `docker stop`.
         Sender::Other => true,
     };
@@ -112,17 +114,23 @@ mod tests {
         #[case] group: Group,
         #[case] forward: bool,
     ) {
-        let reaction = react(Arrival { signal, code, sender: 7 }, sender, group);
+        let reaction = react(Arrival { signal, code, sender: 7 }, sender, group, false);
         assert_eq!(reaction, Reaction { forward, check_job: false });
+    }
+
+    #[test]
+    fn a_key_pressed_before_the_job_was_born_did_not_reach_it() {
+        let key = Arrival { signal: libc::SIGINT, code: KERNEL, sender: 0 };
+        assert!(react(key, Sender::Other, Group::Shared, true).forward);
     }
 
     #[test]
     fn the_death_of_a_child_is_looked_at_and_a_users_sigchld_forwarded_too() {
         let child = Arrival { signal: libc::SIGCHLD, code: libc::CLD_EXITED, sender: 7 };
-        let reaction = react(child, Sender::Other, Group::Own);
+        let reaction = react(child, Sender::Other, Group::Own, false);
         assert_eq!(reaction, Reaction { forward: false, check_job: true });
         let user = Arrival { code: SI_USER, ..child };
-        let reaction = react(user, Sender::Other, Group::Own);
+        let reaction = react(user, Sender::Other, Group::Own, false);
         assert_eq!(reaction, Reaction { forward: true, check_job: true });
     }
 

@@ -5,7 +5,10 @@ use std::io;
 use super::job::Job;
 use super::policy::{react, sender_of, stops_us};
 use crate::sys::signal::{Arrival, SignalFd, stop_ourselves};
-use crate::sys::wait::{Ended, await_end, stopped_by};
+use crate::sys::wait::{Ended, await_end, reap_others, stopped_by};
+
+/// The first process of a PID namespace, which inherits everybody's orphans.
+const INIT: i32 = 1;
 
 /// Watches over a job that was let through its gate, and says how it ended. It is not reaped.
 ///
@@ -16,18 +19,21 @@ use crate::sys::wait::{Ended, await_end, stopped_by};
 /// Only when the job's end cannot be waited for at all. When signals cannot be read any more they
 /// are not forwarded any more, but the job is still watched: its status is worth more.
 pub fn watch(job: &Job, signals: &SignalFd) -> io::Result<Ended> {
+    let mut early = job.early();
     loop {
         let Ok(arrival) = signals.read() else { return await_end(job.pid()) };
-        if let Some(ended) = on_signal(job, arrival)? {
+        let was_early = early.contains(arrival.signal);
+        early = early.without(arrival.signal);
+        if let Some(ended) = on_signal(job, arrival, was_early)? {
             return Ok(ended);
         }
     }
 }
 
-fn on_signal(job: &Job, arrival: Arrival) -> io::Result<Option<Ended>> {
+fn on_signal(job: &Job, arrival: Arrival, early: bool) -> io::Result<Option<Ended>> {
     let ourselves = std::process::id().cast_signed();
     let sender = sender_of(arrival, ourselves, |pid| job.is_related(pid));
-    let reaction = react(arrival, sender, job.group());
+    let reaction = react(arrival, sender, job.group(), early);
     if reaction.check_job {
         if let Some(ended) = job.ended()? {
             return Ok(Some(ended));
@@ -36,6 +42,9 @@ fn on_signal(job: &Job, arrival: Arrival) -> io::Result<Option<Ended>> {
             && stops_us(signal, job.group())
         {
             stop_ourselves();
+        }
+        if ourselves == INIT {
+            reap_others(job.pid())?;
         }
     }
     if reaction.forward {

@@ -60,9 +60,11 @@ pub struct Child {
 
 /// Forks a child that waits behind its gate.
 ///
-/// All signals must be blocked, and no other thread may run: its locks would stay locked in the
-/// child.
-pub fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
+/// All signals must be blocked: one that came between fork and exec would be lost.
+///
+/// # Safety
+/// No other thread may run: a lock that it holds would stay locked in the child.
+pub unsafe fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
     let (gate, childs_end) = UnixStream::pair()?;
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
@@ -102,14 +104,21 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) {
         for fd in setup.close {
             libc::close(*fd);
         }
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        set_parent_death_signal(libc::SIGKILL);
         let mut byte = 0_u8;
-        // A supervisor that died before the prctl above has closed the gate: EOF.
         if libc::read(mine, (&raw mut byte).cast(), 1) != 1 {
             libc::_exit(EXIT_NEVER_BEGAN);
         }
-        if !setup.dies_with_supervisor {
-            libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        if setup.dies_with_supervisor {
+            // The gate may have been opened by a supervisor that was dead before the prctl above,
+            // and so never kills us. Its descriptors were closed before that (exit_files in the
+            // kernel's do_exit precedes exit_notify): either we are killed, or we see it here.
+            let mut gate = libc::pollfd { fd: mine, events: 0, revents: 0 };
+            if libc::poll(&raw mut gate, 1, 0) != 0 {
+                libc::_exit(EXIT_NEVER_BEGAN);
+            }
+        } else {
+            set_parent_death_signal(0);
         }
         if setup.ignore_sigchld {
             let _ = set_disposition(libc::SIGCHLD, libc::SIG_IGN); // cannot fail for SIGCHLD
@@ -117,6 +126,14 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) {
         // Last: a signal that came early acts from here on as the job's dispositions say.
         let _ = setup.mask.set_mask(); // cannot fail: both pointers are valid
     }
+}
+
+/// # Safety
+/// None beyond that of a system call on plain integers; callable between fork and exec.
+unsafe fn set_parent_death_signal(signal: i32) {
+    let signal = libc::c_ulong::from(signal.unsigned_abs());
+    // SAFETY: PR_SET_PDEATHSIG takes one `unsigned long`.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
 }
 
 /// # Safety
@@ -159,8 +176,9 @@ impl Child {
 
     /// Ends a child whose gate was never opened.
     pub fn abandon(self) {
-        drop(self.gate);
-        let _ = wait::reap(self.pid); // it exits by itself; there is nobody to tell
+        // A closed gate would do, were the child not stopped.
+        let _ = signal_unreaped(self.pid, libc::SIGKILL); // it is ours, and not reaped
+        let _ = wait::reap(self.pid); // there is nobody to tell
     }
 
     /// The error of an exec that failed, once the child is over; `None` when it became the job.

@@ -27,6 +27,9 @@ impl SignalSet {
     /// Every signal there is; the kernel leaves out SIGKILL and SIGSTOP by itself.
     pub const ALL: Self = Self(u64::MAX);
 
+    /// No signal.
+    pub const EMPTY: Self = Self(0);
+
     /// Whether signal `signal` is in the set.
     pub fn contains(self, signal: i32) -> bool {
         self.0 & Self::bit(signal) != 0
@@ -36,6 +39,12 @@ impl SignalSet {
     #[must_use]
     pub fn without(self, signal: i32) -> Self {
         Self(self.0 & !Self::bit(signal))
+    }
+
+    /// The set with signal `signal`.
+    #[must_use]
+    pub fn with(self, signal: i32) -> Self {
+        Self(self.0 | Self::bit(signal))
     }
 
     fn bit(signal: i32) -> u64 {
@@ -53,6 +62,16 @@ impl SignalSet {
     /// The calling thread's mask as it is.
     pub fn current_mask() -> io::Result<Self> {
         Self::swap_mask(ptr::null())
+    }
+
+    /// The blocked signals that wait to be delivered.
+    pub fn pending() -> io::Result<Self> {
+        let mut pending = 0_u64;
+        // SAFETY: the pointer is to a live `u64` of the size passed.
+        cerr(unsafe {
+            libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, KERNEL_SIGSET_SIZE)
+        })?;
+        Ok(Self(pending))
     }
 
     fn swap_mask(new: *const u64) -> io::Result<Self> {
@@ -162,11 +181,11 @@ pub(super) fn set_disposition(signal: i32, to: libc::sighandler_t) -> io::Result
 pub fn die_of(signal: i32) {
     // A core of ours would be one nobody asked for, and would overwrite the job's. RLIMIT_CORE is
     // not consulted when core_pattern is a pipe (core(5)); an undumpable process never dumps.
-    // SAFETY: PR_SET_DUMPABLE takes plain integers.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
-    if set_disposition(signal, libc::SIG_DFL).is_err() && signal != libc::SIGKILL {
-        return;
-    }
+    // SAFETY: PR_SET_DUMPABLE takes one `unsigned long`.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong) };
+    // The C libraries refuse this for the signals they hide, and the kernel for SIGKILL; those are
+    // at their default unless we inherited otherwise.
+    let _ = set_disposition(signal, libc::SIG_DFL);
     send_ourselves(signal);
     // It is pending now; unblocking delivers it before the call returns.
     let _ = SignalSet::ALL.without(signal).set_mask(); // on failure the caller's exit code stands
@@ -181,4 +200,12 @@ fn send_ourselves(signal: i32) {
     let me = std::process::id().cast_signed();
     // SAFETY: takes plain integers; the target is this very process.
     unsafe { libc::kill(me, signal) };
+}
+
+/// The parent-death signal that this process inherited through exec; 0 when there is none.
+pub fn parent_death_signal() -> i32 {
+    let mut signal: libc::c_int = 0;
+    // SAFETY: PR_GET_PDEATHSIG writes one int, to a live one.
+    unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+    signal
 }

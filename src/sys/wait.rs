@@ -36,13 +36,35 @@ pub fn reap(pid: i32) -> io::Result<Option<Ended>> {
     wait(pid, libc::WEXITED)
 }
 
+/// Reaps every child that is over but `job`: PID 1 gets all orphans of its namespace.
+///
+/// Stops at the job's zombie, if that is what the kernel shows first: then all is over anyway.
+pub fn reap_others(job: i32) -> io::Result<()> {
+    loop {
+        let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        match wait_for(libc::P_ALL, 0, look)? {
+            Some((orphan, _)) if orphan != job => wait(orphan, libc::WEXITED | libc::WNOHANG)?,
+            _ => return Ok(()),
+        };
+    }
+}
+
 fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
+    let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
+    Ok(wait_for(libc::P_PID, id, options)?.map(|(_, ended)| ended))
+}
+
+/// Which child it was, and what became of it.
+fn wait_for(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    options: libc::c_int,
+) -> io::Result<Option<(i32, Ended)>> {
     // SAFETY: siginfo_t is plain data; all zeroes is what "nothing happened" looks like.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-    let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
     loop {
         // SAFETY: `info` lives across the call.
-        match cerr(unsafe { libc::waitid(libc::P_PID, id, &mut info, options) }.into()) {
+        match cerr(unsafe { libc::waitid(kind, id, &mut info, options) }.into()) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
             Ok(_) => break,
@@ -52,8 +74,8 @@ fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
     let (child, status) = unsafe { child_fields(&info) };
     Ok(match info.si_code {
         _ if child == 0 => None,
-        libc::CLD_EXITED => Some(Ended::Exited(status)),
-        _ => Some(Ended::Signaled(status)),
+        libc::CLD_EXITED => Some((child, Ended::Exited(status))),
+        _ => Some((child, Ended::Signaled(status))),
     })
 }
 

@@ -23,7 +23,12 @@ fn host() -> Host {
 }
 
 fn observer() -> Observer {
-    Observer { host: host(), locality: Locality::Local, legacy_grace: Duration::from_secs(300) }
+    Observer {
+        host: host(),
+        kernel: Kernel { pidfd: true, pidfd_inode: true, proc: true },
+        locality: Locality::Local,
+        legacy_grace: Duration::from_secs(300),
+    }
 }
 
 fn network() -> Locality {
@@ -148,6 +153,9 @@ fn between_attempts_a_supervisor_holds_without_a_job() {
     assert_eq!(between(Sighting::Gone), "process_gone");
     assert_eq!(between(Sighting::Reused), "pid_reused");
     assert_eq!(between(denied()), "denied");
+    let nobody = Holder { held_by: HeldBy::Supervisor, job: None, ..holder() };
+    let evidence = Evidence { job: None, supervisor: None, ..seen(Sighting::Gone, Sighting::Gone) };
+    assert_eq!(code(&here(nobody, &evidence)), "unclear");
 }
 
 #[test]

@@ -37,7 +37,6 @@ fn whoever_took_over_is_not_touched() {
     for record in [seen(&[(8, Verdict::Live)]), seen(&[])] {
         let mut release = reading();
         assert_eq!(logged(act(&mut release, record)), 1);
-        assert_eq!(act(&mut release, Answer::Done), Act::Unlink(vec![7]));
         assert_eq!(act(&mut release, Answer::Done), Act::Unlock);
         assert_eq!(act(&mut release, Answer::Done), Act::CloseLifeline);
         assert_eq!(end(&mut release, Answer::Done), Outcome::TakenOver);
