@@ -91,7 +91,8 @@ struct Held {
 impl Run<'_> {
     /// Takes the machine, waiting as long as asked. When this returns the job runs.
     fn claim(&mut self) -> Result<Held, Error> {
-        let until = self.plan.wait.map(|wait| Instant::now() + wait);
+        // Beyond what the clock can tell is for ever.
+        let until = self.plan.wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut contended = false;
         loop {
             let mut claim = Claim::new(self.plan.machine.as_str(), contended);
