@@ -20,7 +20,7 @@ use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
 use super::name::MachineName;
 use super::record::{Reading, Record};
-use super::state_dir::Missing;
+use super::state_dir::{Missing, cannot_write};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
 use crate::identity::verdict::Subject;
@@ -91,7 +91,9 @@ impl MachineDir {
                 let mode = Mode::from_bits_truncate(if shared { 0o775 } else { 0o755 });
                 match mkdirat(state, name.as_str(), mode) {
                     Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(errno) => return Err(Error::io(format!("make '{shown}'"))(errno)),
+                    Err(errno) => {
+                        return Err(cannot_write(&format!("make '{shown}'"), errno.into()));
+                    }
                 }
                 let made = openat(state, name.as_str(), flags, Mode::empty());
                 if shared && let Ok(made) = &made {
