@@ -111,7 +111,8 @@ impl Mounted {
         require_program("nsenter");
         let mut command = Command::new("unshare");
         command.args(["-m", "--propagation", "private", "sh", "-ec"]);
-        command.arg("mount -t \"$1\" -o \"$2\" none \"$3\"; chmod 755 \"$3\"; echo mounted; exec cat");
+        command
+            .arg("mount -t \"$1\" -o \"$2\" none \"$3\"; chmod 755 \"$3\"; echo mounted; exec cat");
         command.args(["sh", kind, options]).arg(at).stdin(Stdio::piped());
         let mut keeper = Running::start(&mut command);
         assert_eq!(keeper.line(), "mounted", "cannot mount {kind} with {options}");
