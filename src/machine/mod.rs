@@ -7,3 +7,4 @@ pub mod name;
 pub mod record;
 pub mod state_dir;
 pub mod store;
+mod strict;

@@ -19,7 +19,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
 use super::name::MachineName;
-use super::record::{Reading, Record};
+use super::record::{MAX_TOKEN, Reading, Record};
 use super::state_dir::{Missing, cannot_write};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
@@ -30,9 +30,6 @@ use crate::sys::rename::{Rename, rename_in};
 /// The largest record, in bytes: the longest command line that execve(2) takes (2 MiB), with every
 /// byte spelled out, fits.
 pub const MAX_RECORD: u64 = 16 << 20;
-
-/// The highest token: beyond it a JSON reader with floating-point numbers would round.
-pub const MAX_TOKEN: u64 = (1 << 53) - 1;
 
 const RECORD: &str = "record.json";
 const LOCK: &str = "lock";
@@ -211,11 +208,7 @@ impl MachineDir {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
         file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
-        let mut reading = Reading::parse(name, &bytes);
-        if reading.record.token > MAX_TOKEN {
-            let why = format!("its record has a token beyond {MAX_TOKEN}");
-            reading = Reading::only(name, Subject::Unreadable(why));
-        }
+        let reading = Reading::parse(name, &bytes);
         Ok(Snapshot { reading, modified: Some(meta.mtime()), bytes: Some(bytes) })
     }
 
@@ -306,6 +299,14 @@ impl MachineDir {
     /// It is made under a dot name and moved when it is taut, so nobody ever sees it slack while
     /// its owner lives.
     pub fn make_lifeline(&self, token: u64) -> Result<Option<Lifeline>, Error> {
+        if token > MAX_TOKEN {
+            return Err(Error::State(format!(
+                "{} has used up its tokens, which end at {MAX_TOKEN}: somebody wrote such a number \
+                 into '{}', or named a lifeline there so; move that directory away",
+                self.name,
+                escape_path(&self.path)
+            )));
+        }
         let target = lifeline_name(token);
         let cannot = |error: io::Error| self.cannot("make", &target)(error);
         let hidden = format!(".{target}.{}", std::process::id());

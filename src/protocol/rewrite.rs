@@ -15,10 +15,12 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
             _ => None,
         };
         if let Some(reason) = reason {
-            *record.counters.phantoms.entry(reason.code().to_owned()).or_default() += 1;
+            let count = record.counters.phantoms.entry(reason.code().to_owned()).or_default();
+            *count = count.saturating_add(1);
         }
         if let Subject::Holder(holder) = subject {
             record.holders.retain(|other| other.token != holder.token);
+            record.token = record.token.max(holder.token); // no later run may get it again
             record.last = Some(LastRun {
                 token: holder.token,
                 ended: ending(reason),
