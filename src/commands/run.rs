@@ -136,10 +136,11 @@ impl Run<'_> {
             if !told && let Some(blind) = sight.holding().find(|o| is_blind(o)) {
                 told = true;
                 let machine = &self.plan.machine;
+                let chosen = self.plan.settings.state_dir.as_deref();
                 output::message(format!(
                     "{}; waiting, and looking again every few seconds; {}",
                     human::held_by(machine, &blind.subject, &blind.judgement),
-                    human::force_hint(machine, &blind.subject)
+                    human::force_hint(machine, &blind.subject, chosen)
                 ));
             }
             let until = if due { None } else { until };
@@ -169,9 +170,10 @@ impl Run<'_> {
             _ => String::new(),
         };
         let Some(holder) = sight.holding().next() else { return misled() };
+        let chosen = self.plan.settings.state_dir.as_deref();
         let next = match holder.judgement.verdict {
-            Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject),
-            _ => format!("see jobguard info {machine}"),
+            Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject, chosen),
+            _ => format!("see {}", human::command(&format!("info {machine}"), chosen)),
         };
         let held = human::held_by(machine, &holder.subject, &holder.judgement);
         Error::Busy(format!("{held}{waited}; {next}"))
