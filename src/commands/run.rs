@@ -21,6 +21,7 @@ use crate::machine::store::MachineDir;
 use crate::protocol::claim::{Claim, Outcome};
 use crate::protocol::release::{self, Release};
 use crate::report::{human, output};
+use crate::summary::{Summary, summarize};
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
 use crate::supervise::policy::Group;
@@ -169,7 +170,7 @@ impl Run<'_> {
             }
             _ => String::new(),
         };
-        let Some(holder) = sight.holding().next() else { return misled() };
+        let Summary::Held(holder) = summarize(sight) else { return misled() };
         let chosen = self.plan.settings.state_dir.as_deref();
         let next = match holder.judgement.verdict {
             Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject, chosen),
