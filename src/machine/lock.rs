@@ -13,6 +13,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::report::escape::escape_os;
 
 /// A held machine lock.
@@ -100,6 +104,10 @@ pub fn owner(file: &File) -> Option<String> {
     })?;
     // A process may call itself anything.
     let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // The lock outlives who took it while a child of theirs has the file open.
+    if pid.parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)) {
+        return Some(format!("a process that got it from PID {pid}, which is over,"));
+    }
     let command = command.strip_suffix(b"\n").unwrap_or(&command);
     Some(match command {
         b"" => format!("PID {pid}"),
