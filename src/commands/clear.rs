@@ -28,7 +28,11 @@ pub(super) fn clear(
     ask: &Ask,
 ) -> Result<u8, Error> {
     let (state, _) = open_for_looking(&ask.settings)?;
-    let Some(state) = state else { return report(&[], ask) };
+    let Some(state) = state else {
+        let nobody = |machine: &MachineName| (machine.clone(), Cleared::default());
+        let done: Vec<_> = machines.unwrap_or_default().iter().map(nobody).collect();
+        return report(&done, ask);
+    };
     let observer = observer(&ask.settings, &state);
     let all;
     let machines = match machines {
