@@ -5,7 +5,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use rstest::rstest;
 use support::{Done, Sandbox, run};
@@ -17,8 +17,11 @@ fn sandbox_with(programs: &[&str]) -> Sandbox {
     std::fs::create_dir(&bin).unwrap();
     for name in programs {
         let program = bin.join(name);
-        std::fs::write(&program, "#!/bin/sh\necho \"job ${0##*/}:$*\"\n").unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Not by ourselves: a child that another test forks meanwhile would have it open for
+        // writing for a moment, and nobody can execute it then (ETXTBSY).
+        let write = "printf '#!/bin/sh\necho \"job ${0##*/}:$*\"\n' > \"$0\"; chmod 755 \"$0\"";
+        let status = Command::new("sh").args(["-c", write]).arg(&program).status().unwrap();
+        assert!(status.success());
     }
     sandbox
 }

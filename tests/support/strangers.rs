@@ -34,8 +34,11 @@ impl Commons {
         let dir = tempfile::Builder::new().prefix("jobguard-").tempdir().unwrap();
         mode(dir.path(), 0o755);
         let commons = Self { dir };
-        std::fs::copy(JOBGUARD, commons.path("jobguard")).unwrap();
-        mode(&commons.path("jobguard"), 0o755);
+        // Not by ourselves: a child that another test forks meanwhile would have the copy open for
+        // writing for a moment, and nobody can execute it then (ETXTBSY).
+        let mut install = Command::new("install");
+        install.args(["-m", "755", JOBGUARD]).arg(commons.path("jobguard"));
+        assert!(install.status().unwrap().success());
         commons
     }
 
