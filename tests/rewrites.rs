@@ -69,6 +69,29 @@ fn beside_a_phantom_all_is_kept(#[case] args: &[&str], #[case] code: i32) {
     assert_eq!(events[0]["holder"], before["holders"][0], "the log has the holder as recorded");
 }
 
+#[rstest]
+#[case::zero(json!({ "pid": 0 }), "process_gone")]
+#[case::minus_one(json!({ "pid": -1 }), "process_gone")]
+#[case::lowest(json!({ "pid": i32::MIN }), "process_gone")]
+#[case::nobody(json!({ "pid": NOBODY, "start_ticks": 1, "pidfd_inode": 1 }), "process_gone")]
+#[case::another_init(json!({ "pid": 1, "start_ticks": u64::MAX, "pidfd_inode": 1 }), "pid_reused")]
+#[case::another_start(json!({ "pid": 1, "start_ticks": u64::MAX }), "pid_reused")]
+#[case::init(json!({ "pid": 1 }), "")]
+#[case::this_process(json!({ "pid": std::process::id() }), "")]
+fn pids_that_name_nobody_hold_nothing(#[case] job: Value, #[case] reason: &str) {
+    let sandbox = Sandbox::new();
+    let mut holder = holder(7, NOBODY);
+    holder["job"] = job;
+    sandbox.plant("m1", record(9, &[holder]).to_string());
+    let held = reason.is_empty();
+    let status = run(&mut sandbox.jobguard(["status", "m1", "--json"])).silent();
+    assert_eq!(status.json()["reason"], if held { json!(null) } else { json!(reason) });
+    status.exits(if held { 0 } else { 1 });
+    let done = run(&mut sandbox.jobguard(["-n", "-m", "m1", "echo", "ran"]));
+    assert_eq!(done.stdout(), if held { "" } else { "ran\n" });
+    done.exits(if held { 75 } else { 0 });
+}
+
 #[test]
 fn a_run_keeps_what_it_does_not_know() {
     let sandbox = Sandbox::new();
