@@ -49,11 +49,11 @@ pub struct RunArgs {
     pub nonblock: bool,
 
     /// Wait for a busy machine no longer than this: 90, 0.5, 5m, 1h30m.
-    #[arg(short, long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub wait: Option<Duration>,
 
     /// Exit with this status instead of 75 when the machine is busy.
-    #[arg(short = 'E', long, value_name = "STATUS")]
+    #[arg(short = 'E', long, value_name = "STATUS", allow_hyphen_values = true, value_parser = exit_status)]
     pub conflict_exit_code: Option<u8>,
 
     /// Show this instead of the command line.
@@ -93,17 +93,17 @@ pub struct Place {
     pub host_id: Option<String>,
 
     /// How long to wait for the machine lock, which is held for microseconds [default: 5].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub lock_timeout: Option<Duration>,
 
     /// From which age a record of schema 0 without a PID counts as over [default: 5m].
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub legacy_grace: Option<Duration>,
 }
 
 /// The subcommands.
 #[derive(Debug, Parser)]
-#[command(name = "jobguard", version, disable_help_subcommand = true)]
+#[command(name = "jobguard", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Look {
     #[command(subcommand)]
     pub what: Subcommands,
@@ -131,6 +131,8 @@ pub enum Subcommands {
         machine: OneMachine,
     },
     /// Remove phantoms from records; whoever may be alive is refused.
+    #[command(override_usage = "jobguard clear NAME...|--all [OPTIONS]\n       \
+                                jobguard clear NAME --force --token TOKEN [OPTIONS]")]
     Clear {
         /// The machines.
         #[arg(value_name = "NAME", value_parser = machine_parser(), required_unless_present = "all")]
@@ -142,7 +144,7 @@ pub enum Subcommands {
         #[arg(long, requires = "token", conflicts_with = "all")]
         force: bool,
         /// The run to remove, from `status --json` or the refusal.
-        #[arg(long, value_name = "TOKEN", requires = "force")]
+        #[arg(long, value_name = "TOKEN", requires = "force", allow_hyphen_values = true, value_parser = token)]
         token: Option<u64>,
         #[command(flatten)]
         common: Common,
@@ -172,6 +174,16 @@ pub struct Common {
 fn machine_parser() -> impl clap::builder::TypedValueParser<Value = MachineName> {
     use clap::builder::{OsStringValueParser, TypedValueParser};
     OsStringValueParser::new().try_map(|name| MachineName::parse(&name))
+}
+
+fn exit_status(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| format!("'{text}' is no exit status: say a number from 0 to 255"))
+}
+
+fn token(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        format!("'{text}' is no token: say the number that the refusal or status --json shows")
+    })
 }
 
 /// The whole command, as help and man page show it.

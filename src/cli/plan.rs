@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 use std::env;
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 
-use super::args::{Common, Look, OnSupervisorDeath, Place, Subcommands, Top, full_command};
+use super::args::{
+    Common, Look, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command,
+};
 use crate::machine::name::MachineName;
 use crate::report::escape::{escape, escape_os};
 
@@ -160,15 +163,9 @@ fn plan_look(top: Top) -> Result<Plan, String> {
             known.join(", ")
         ));
     }
-    let run = &top.run;
-    if run.nonblock
-        || run.wait.is_some()
-        || run.conflict_exit_code.is_some()
-        || run.name.is_some()
-        || run.on_supervisor_death.is_some()
-    {
+    if let Some(option) = option_of_a_run(&top.run) {
         return Err(format!(
-            "an option before '{}' belongs to a run: name its machine with -m, or leave it out",
+            "{option} before '{}' belongs to a run: name its machine with -m, or leave it out",
             word.to_string_lossy()
         ));
     }
@@ -195,11 +192,29 @@ fn plan_look(top: Top) -> Result<Plan, String> {
     })
 }
 
+/// An option that only a run takes, as one types it; not the machine.
+fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
+    let RunArgs { machine: _, nonblock, wait, conflict_exit_code, name, on_supervisor_death } = run;
+    let given = [
+        (*nonblock, "-n (--nonblock)"),
+        (wait.is_some(), "-w (--wait)"),
+        (conflict_exit_code.is_some(), "-E (--conflict-exit-code)"),
+        (name.is_some(), "--name"),
+        (on_supervisor_death.is_some(), "--on-supervisor-death"),
+    ];
+    given.into_iter().find_map(|(given, option)| given.then_some(option))
+}
+
 /// `--help` and `--version` come as errors, too.
 fn help_or_complaint(error: &clap::Error) -> Result<Plan, String> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Plan::Print(text)),
+        // Our own sentence shows the value as it is; clap's would show it with its bytes replaced.
+        ErrorKind::ValueValidation if let Some(why) = error.source() => {
+            let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+            Err(escape(&format!("{}: {why}", argument.unwrap_or_default())).into_owned())
+        }
         // What was typed may hold anything, and is in there.
         _ => {
             let text = text.trim_start_matches("error: ").lines().map(escape);

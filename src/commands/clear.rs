@@ -28,7 +28,11 @@ pub(super) fn clear(
     ask: &Ask,
 ) -> Result<u8, Error> {
     let (state, _) = open_for_looking(&ask.settings)?;
-    let Some(state) = state else { return report(&[], ask.json) };
+    let Some(state) = state else {
+        let nobody = |machine: &MachineName| (machine.clone(), Cleared::default());
+        let done: Vec<_> = machines.unwrap_or_default().iter().map(nobody).collect();
+        return report(&done, ask);
+    };
     let observer = observer(&ask.settings, &state);
     let all;
     let machines = match machines {
@@ -53,7 +57,7 @@ pub(super) fn clear(
         }
     }
     inherited.set_mask().map_err(Error::io("unblock signals"))?;
-    let code = report(&done, ask.json)?;
+    let code = report(&done, ask)?;
     Ok(failed.unwrap_or(code))
 }
 
@@ -84,9 +88,9 @@ fn clear_one(
     }
 }
 
-fn report(done: &[(MachineName, Cleared)], json: bool) -> Result<u8, Error> {
+fn report(done: &[(MachineName, Cleared)], ask: &Ask) -> Result<u8, Error> {
     let refused = done.iter().any(|(_, (_, refused))| !refused.is_empty());
-    if json {
+    if ask.json {
         let objects: Vec<Value> = done
             .iter()
             .map(|(machine, (cleared, refused))| {
@@ -111,7 +115,7 @@ fn report(done: &[(MachineName, Cleared)], json: bool) -> Result<u8, Error> {
             output::message(format!(
                 "{}; it was not cleared; {}",
                 human::held_by(machine, subject, judgement),
-                human::force_hint(machine, subject)
+                human::force_hint(machine, subject, ask.settings.state_dir.as_deref())
             ));
         }
     }

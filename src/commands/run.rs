@@ -21,6 +21,7 @@ use crate::machine::store::MachineDir;
 use crate::protocol::claim::{Claim, Outcome};
 use crate::protocol::release::{self, Release};
 use crate::report::{human, output};
+use crate::summary::{Summary, summarize};
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
 use crate::supervise::policy::Group;
@@ -143,10 +144,11 @@ impl Run<'_> {
             {
                 told = true;
                 let machine = &self.plan.machine;
+                let chosen = self.plan.settings.state_dir.as_deref();
                 output::message(format!(
                     "{}; waiting, and looking again every few seconds; {}",
                     human::held_by(machine, &blind.subject, &blind.judgement),
-                    human::force_hint(machine, &blind.subject)
+                    human::force_hint(machine, &blind.subject, chosen)
                 ));
             }
             wait_for_change(&sight, until, self.job.inherited_mask())?;
@@ -174,10 +176,11 @@ impl Run<'_> {
             }
             _ => String::new(),
         };
-        let Some(holder) = sight.holding().next() else { return misled() };
+        let Summary::Held(holder) = summarize(sight) else { return misled() };
+        let chosen = self.plan.settings.state_dir.as_deref();
         let next = match holder.judgement.verdict {
-            Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject),
-            _ => format!("see jobguard info {machine}"),
+            Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject, chosen),
+            _ => format!("see {}", human::command(&format!("info {machine}"), chosen)),
         };
         let held = human::held_by(machine, &holder.subject, &holder.judgement);
         Error::Busy(format!("{held}{waited}; {next}"))

@@ -16,7 +16,7 @@ pub(super) fn status(machine: &MachineName, explained: bool, ask: &Ask) -> Resul
     let mut text = if ask.json {
         line(&MachineJson::new(machine, &looked.sight))?
     } else {
-        status_line(machine, &looked.sight, &looked.state_dir)
+        status_line(machine, &looked.sight, &looked.state_dir, ask.settings.state_dir.as_deref())
     };
     if explained
         && !ask.json

@@ -40,12 +40,14 @@ impl Legacy {
             Value::String(job) => job,
             other => other.to_string(),
         });
-        let job_pid = match pid.map(|pid| number(&pid).ok_or(pid)) {
+        // A PID that has to be rounded names nobody.
+        let whole = |pid: &Value| number(pid).filter(|number| is_whole(pid, *number));
+        let job_pid = match pid.map(|pid| whole(&pid).ok_or(pid)) {
             None => None,
             Some(Ok(pid)) => {
                 Some(i32::try_from(pid).map_err(|_| format!("job_pid {pid} is no process ID"))?)
             }
-            Some(Err(pid)) => return Err(format!("job_pid {pid} is no number")),
+            Some(Err(pid)) => return Err(format!("job_pid {pid} is no whole number")),
         };
         let job_timestamp = match timestamp.map(|time| number(&time).ok_or(time)) {
             None => None,
@@ -58,6 +60,12 @@ impl Legacy {
 
 fn is_something(value: &Value) -> bool {
     !value.is_null() && value.as_str() != Some("")
+}
+
+/// Whether nothing was cut off.
+fn is_whole(value: &Value, number: i64) -> bool {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.trim().parse() == Ok(number) || text.trim().parse() == Ok(number as f64)
 }
 
 /// A whole number, written as a number or as a string; fractions of a second are cut off.

@@ -3,15 +3,21 @@
 //! It is held for microseconds, so a wait for it is no wait for a job: whoever keeps it for
 //! seconds was stopped in between, or means harm. Hence the deadline.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::report::escape::escape;
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::report::escape::escape_os;
 
 /// A held machine lock.
 ///
@@ -96,9 +102,15 @@ pub fn owner(file: &File) -> Option<String> {
             _ => None,
         }
     })?;
-    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Some(match command.trim() {
-        "" => format!("PID {pid}"),
-        command => format!("PID {pid} ({})", escape(command)),
+    // A process may call itself anything.
+    let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // The lock outlives who took it while a child of theirs has the file open.
+    if pid.parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)) {
+        return Some(format!("a process that got it from PID {pid}, which is over,"));
+    }
+    let command = command.strip_suffix(b"\n").unwrap_or(&command);
+    Some(match command {
+        b"" => format!("PID {pid}"),
+        command => format!("PID {pid} ({})", escape_os(OsStr::from_bytes(command))),
     })
 }

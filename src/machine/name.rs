@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::report::escape::escape;
+use crate::report::escape::escape_os;
 
 /// The name of a machine: 1 to 128 bytes of `A-Za-z0-9._:@+-`, not starting with `.` or `-`.
 ///
@@ -18,7 +18,7 @@ impl MachineName {
 
     /// Checks a name; the error is a sentence for the user.
     pub fn parse(name: &OsStr) -> Result<Self, String> {
-        let shown = || escape(&name.to_string_lossy()).into_owned();
+        let shown = || escape_os(name);
         let bytes = name.as_bytes();
         if bytes.is_empty() {
             return Err("a machine name cannot be empty".to_owned());

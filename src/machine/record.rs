@@ -3,7 +3,7 @@
 //! Unknown fields are kept on every rewrite, at every level, so that a later release's records
 //! survive an earlier release's run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -19,6 +19,10 @@ use crate::identity::verdict::Subject;
 
 /// The schema that this release reads and writes.
 pub const SCHEMA: u64 = 1;
+
+/// The highest token that a run may get: the one after it is the last that a JSON reader with
+/// floating-point numbers keeps apart from its neighbours.
+pub const MAX_TOKEN: u64 = (1 << 53) - 2;
 
 /// Fields of a later version.
 pub type Unknown = Map<String, Value>;
@@ -60,6 +64,16 @@ impl Record {
             counters: Counters::default(),
             unknown: Unknown::new(),
         }
+    }
+
+    /// What no release of ours would have written: a run could be taken for another.
+    fn contradiction(&self) -> Option<String> {
+        let tokens = || self.holders.iter().map(|holder| holder.token);
+        if tokens().chain([self.token]).any(|token| token > MAX_TOKEN) {
+            return Some(format!("has a token beyond {MAX_TOKEN}"));
+        }
+        let distinct: BTreeSet<u64> = tokens().collect();
+        (distinct.len() < self.holders.len()).then(|| "names a token twice".to_owned())
     }
 }
 
@@ -297,16 +311,22 @@ impl Reading {
     }
 
     fn try_parse(machine: &str, bytes: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let wrong = |error: serde_json::Error| error.to_string();
+        let value: Value = serde_json::from_slice(bytes).map_err(wrong)?;
         let Value::Object(mut object) = value else {
             return Err("it is no JSON object".to_owned());
         };
         match object.get("schema").map(|schema| schema.as_u64().ok_or(schema)) {
             Some(Ok(SCHEMA)) => {
-                let record: Record = serde_json::from_value(Value::Object(object))
-                    .map_err(|error| error.to_string())?;
+                // Straight from the bytes: a name that stands twice, so that readers could differ
+                // about who holds the machine, is an error then.
+                let record: Record = serde_json::from_slice(bytes).map_err(wrong)?;
                 if record.machine != machine {
                     let why = format!("its record is that of another machine, {}", record.machine);
+                    return Ok(Self::only(machine, Subject::Unreadable(why)));
+                }
+                if let Some(why) = record.contradiction() {
+                    let why = format!("its record {why}");
                     return Ok(Self::only(machine, Subject::Unreadable(why)));
                 }
                 let subjects =
@@ -314,7 +334,7 @@ impl Reading {
                 Ok(Self { record, subjects })
             }
             Some(Ok(newer)) if newer > SCHEMA => Ok(Self::only(machine, Subject::Newer(newer))),
-            Some(Err(schema)) => Err(format!("schema {schema} is no number")),
+            Some(Err(schema)) => Err(format!("schema {schema} is no whole number")),
             None | Some(Ok(_)) => {
                 object.remove("schema");
                 let legacy = Legacy::take(&mut object).ok_or("it has no schema")??;

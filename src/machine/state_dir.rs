@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use nix::unistd::{AccessFlags, Gid, Uid, User, access, getegid, geteuid, getgrou
 
 use super::name::MachineName;
 use super::store::MachineDir;
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::identity::host::Locality;
 use crate::report::escape::escape_path;
 
@@ -157,13 +158,23 @@ impl StateDir {
     }
 }
 
+/// Makes the state directory and its parents. Whatever the umask is, nobody but their owner may
+/// write there: sharing one is a deliberate act.
 fn create(path: &Path) -> Result<(), Error> {
-    // Whatever the umask, nobody else may write there.
-    let mut made = std::fs::DirBuilder::new();
-    made.recursive(true)
-        .mode(0o755)
-        .create(path)
-        .map_err(Error::io(format!("make the state directory '{}'", escape_path(path))))
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
+        cannot_write(&format!("make the state directory '{}'", escape_path(path)), error)
+    })
+}
+
+/// The error of a place that one may not write to: then another one is needed.
+pub(super) fn cannot_write(doing: &str, source: io::Error) -> Error {
+    match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EPERM | Errno::EROFS) => Error::State(format!(
+            "cannot {doing}: {}: name a directory that you may write to with --state-dir",
+            plain(&source)
+        )),
+        _ => Error::io(doing)(source),
+    }
 }
 
 /// Shared between the members of its group: setgid and writable by the group.

@@ -19,8 +19,8 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
 use super::name::MachineName;
-use super::record::{Reading, Record};
-use super::state_dir::{Missing, check_owner};
+use super::record::{MAX_TOKEN, Reading, Record};
+use super::state_dir::{Missing, cannot_write, check_owner};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
 use crate::identity::verdict::Subject;
@@ -30,13 +30,6 @@ use crate::sys::rename::{Rename, rename_in};
 /// The largest record, in bytes: the longest command line that execve(2) takes (2 MiB), with every
 /// byte spelled out, fits.
 pub const MAX_RECORD: u64 = 16 << 20;
-
-/// No token is as high: from here on a JSON reader with floating-point numbers would round.
-pub const MAX_TOKEN: u64 = (1 << 53) - 1;
-
-/// Lifelines from here on are not ours: tokens begin as milliseconds, and these would be of the year
-/// 37,648. Leaves room for tokens after the highest.
-const MAX_LIFELINE: u64 = 1 << 50;
 
 const RECORD: &str = "record.json";
 const LOCK: &str = "lock";
@@ -95,7 +88,9 @@ impl MachineDir {
                 let mode = Mode::from_bits_truncate(if shared { 0o775 } else { 0o755 });
                 match mkdirat(state, name.as_str(), mode) {
                     Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(errno) => return Err(Error::io(format!("make '{shown}'"))(errno)),
+                    Err(errno) => {
+                        return Err(cannot_write(&format!("make '{shown}'"), errno.into()));
+                    }
                 }
                 let made = openat(state, name.as_str(), flags, Mode::empty());
                 if shared && let Ok(made) = &made {
@@ -216,12 +211,7 @@ impl MachineDir {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
         file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
-        let mut reading = Reading::parse(name, &bytes);
-        let highest = reading.subjects.iter().map(Subject::token).max().unwrap_or(0);
-        if reading.record.token.max(highest) >= MAX_TOKEN {
-            let why = format!("its record has a token beyond {MAX_TOKEN}");
-            reading = Reading::only(name, Subject::Unreadable(why));
-        }
+        let reading = Reading::parse(name, &bytes);
         Ok(Snapshot { reading, modified: Some(meta.mtime()), bytes: Some(bytes) })
     }
 
@@ -312,6 +302,14 @@ impl MachineDir {
     /// It is made under a dot name and moved when it is taut, so nobody ever sees it slack while
     /// its owner lives.
     pub fn make_lifeline(&self, token: u64) -> Result<Option<Lifeline>, Error> {
+        if token > MAX_TOKEN {
+            return Err(Error::State(format!(
+                "{} has used up its tokens, which end at {MAX_TOKEN}: somebody wrote such a number \
+                 into '{}', or named a lifeline there so; move that directory away",
+                self.name,
+                escape_path(&self.path)
+            )));
+        }
         let target = lifeline_name(token);
         let cannot = |error: io::Error| self.cannot("make", &target)(error);
         let hidden = format!(".{target}.{}", std::process::id());
@@ -369,7 +367,7 @@ impl MachineDir {
             let Ok(name) = entry.file_name().to_str() else { continue };
             if let Some(token) = name.strip_prefix(LIFE) {
                 // Not what we would have written: not ours.
-                let ours = |token: &u64| *token < MAX_LIFELINE && lifeline_name(*token) == name;
+                let ours = |token: &u64| *token <= MAX_TOKEN && lifeline_name(*token) == name;
                 listing.tokens.extend(token.parse().ok().filter(ours));
             } else if name.starts_with(".record.") || name.starts_with(".life.") {
                 listing.scratch.push(name.to_owned());

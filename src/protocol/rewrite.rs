@@ -20,6 +20,7 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
         }
         if let Subject::Holder(holder) = subject {
             record.holders.retain(|other| other.token != holder.token);
+            record.token = record.token.max(holder.token); // no later run may get it again
             record.last = Some(LastRun {
                 token: holder.token,
                 ended: ending(reason),

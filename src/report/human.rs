@@ -97,13 +97,22 @@ pub fn held_by(machine: &MachineName, subject: &Subject, judgement: &Judgement) 
 }
 
 /// What to type when somebody is known to be over who cannot be proven so.
-pub fn force_hint(machine: &MachineName, subject: &Subject) -> String {
+pub fn force_hint(machine: &MachineName, subject: &Subject, chosen: Option<&Path>) -> String {
     match subject {
         Subject::Newer(_) => "use the version that wrote it".to_owned(),
-        _ => format!(
-            "if you know it is over: jobguard clear {machine} --force --token {}",
-            subject.token()
-        ),
+        _ => {
+            let words = format!("clear {machine} --force --token {}", subject.token());
+            format!("if you know it is over: {}", command(&words, chosen))
+        }
+    }
+}
+
+/// A command of ours to type: it names the state directory `chosen` with `--state-dir`, without
+/// which it would be about another machine of the same name.
+pub fn command(words: &str, chosen: Option<&Path>) -> String {
+    match chosen {
+        None => format!("jobguard {words}"),
+        Some(dir) => format!("jobguard {words} --state-dir {}", quote(dir.as_os_str())),
     }
 }
 
@@ -119,7 +128,14 @@ pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
 }
 
 /// The line of `status`.
-pub fn status_line(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
+///
+/// `state_dir` is where the machine is, `chosen` that directory where `--state-dir` named it.
+pub fn status_line(
+    machine: &MachineName,
+    sight: &Sight,
+    state_dir: &Path,
+    chosen: Option<&Path>,
+) -> String {
     let observed = match summarize(sight) {
         Summary::Held(observed) => observed,
         Summary::Free => {
@@ -144,7 +160,7 @@ pub fn status_line(machine: &MachineName, sight: &Sight, state_dir: &Path) -> St
         Verdict::Unverifiable(reason) => format!(
             "{machine}: held by {who}{more}, which cannot be verified: {}; {}\n",
             escape(&reason.to_string()),
-            force_hint(machine, &observed.subject)
+            force_hint(machine, &observed.subject, chosen)
         ),
     }
 }
