@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::identity::observe::{Handles, Observed, Patience, observe_all, observe_unrecorded};
 use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
+use crate::machine::name::MachineName;
 use crate::machine::record::Record;
 use crate::machine::store::{MachineDir, Snapshot};
 use crate::sys::poll::{Interest, wait_any};
@@ -24,6 +25,11 @@ pub struct Sight {
 }
 
 impl Sight {
+    /// A machine that has no directory.
+    pub fn never_used(machine: &MachineName) -> Self {
+        Self { record: Record::new(machine.as_str()), observed: Vec::new() }
+    }
+
     /// Those who hold the machine, provably or for want of proof.
     pub fn holding(&self) -> impl Iterator<Item = &Observed> {
         self.observed.iter().filter(|observed| observed.holds())

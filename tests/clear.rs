@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use still::still_tree;
 use support::{Running, Sandbox, Stray, require_program, run, until};
 
@@ -151,14 +151,19 @@ fn one_refusal_does_not_keep_the_others() {
 #[test]
 fn there_is_an_object_for_every_machine_that_was_named() {
     let sandbox = Sandbox::new();
-    let ask =
-        || run(&mut sandbox.jobguard(["clear", "m1", "m2", "--json"])).exits(0).silent().json();
-    let none = |machine| json!({ "schema": 1, "machine": machine, "cleared": [], "refused": [] });
-    assert_eq!(ask(), json!([none("m1"), none("m2")]), "without a state directory");
+    let ask = |arguments: &[&str]| {
+        let all = run(&mut sandbox.jobguard(arguments)).exits(0).silent().json();
+        let told = |one: &Value| {
+            assert_eq!((&one["schema"], &one["verdict"]), (&json!(1), &json!("free")), "{one}");
+            assert_eq!((&one["cleared"], &one["refused"]), (&json!([]), &json!([])), "{one}");
+            one["machine"].clone()
+        };
+        Value::from(all.as_array().unwrap().iter().map(told).collect::<Vec<_>>())
+    };
+    assert_eq!(ask(&["clear", "m1", "m2", "--json"]), json!(["m1", "m2"]), "no state directory");
     run(&mut sandbox.jobguard(["-m", "m1", "true"])).exits(0);
-    assert_eq!(ask(), json!([none("m1"), none("m2")]));
-    let all = run(&mut sandbox.jobguard(["clear", "--all", "--json"])).exits(0);
-    assert_eq!(all.json(), json!([none("m1")]));
+    assert_eq!(ask(&["clear", "m1", "m2", "--json"]), json!(["m1", "m2"]));
+    assert_eq!(ask(&["clear", "--all", "--json"]), json!(["m1"]));
 }
 
 /// A stranger, called like this, who holds the lock of this machine.

@@ -10,7 +10,8 @@ use std::process::Command;
 fn a_killed_claim_is_seen_said_and_cleared() {
     support::require_program("strace");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/demo");
-    let done = support::run(Command::new(script).env("NO_COLOR", "1")).exits(0);
+    let bin = Path::new(support::JOBGUARD).parent().unwrap();
+    let done = support::run(Command::new(script).arg(bin).env("NO_COLOR", "1")).exits(0);
     let told = done.stdout();
     let mut rest = told.as_str();
     for part in [

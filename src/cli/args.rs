@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration;
 use crate::machine::name::MachineName;
@@ -20,11 +20,17 @@ use crate::machine::name::MachineName;
     name = "jobguard",
     version,
     disable_help_subcommand = true,
+    disable_help_flag = true,
     override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]
 pub struct Top {
+    /// Print help.
+    // One help, short: clap's own flag would speak of a longer one.
+    #[arg(short, long, action = ArgAction::HelpShort)]
+    help: Option<bool>,
+
     #[command(flatten)]
     pub run: RunArgs,
 

@@ -1,5 +1,6 @@
 //! `jobguard clear NAME…|--all`: removes phantoms, and by force and token anybody.
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{observer, open_for_looking};
@@ -7,13 +8,13 @@ use crate::cli::plan::Ask;
 use crate::error::Error;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
-use crate::look::{settle, settled_by};
+use crate::look::{Sight, look, settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir};
 use crate::protocol::Judged;
 use crate::protocol::clear::{Clear, Force, Outcome};
 use crate::report::human;
-use crate::report::json::{line, subject_json};
+use crate::report::json::{MachineJson, line, subject_json};
 use crate::report::output;
 use crate::sys::signal::SignalSet;
 use crate::transaction::{Childless, Transaction};
@@ -29,8 +30,7 @@ pub(super) fn clear(
 ) -> Result<u8, Error> {
     let (state, _) = open_for_looking(&ask.settings)?;
     let Some(state) = state else {
-        let nobody = |machine: &MachineName| (machine.clone(), Cleared::default());
-        let done: Vec<_> = machines.unwrap_or_default().iter().map(nobody).collect();
+        let done: Vec<_> = machines.unwrap_or_default().iter().map(Cleared::never_used).collect();
         return report(&done, ask);
     };
     let observer = observer(&ask.settings, &state);
@@ -49,7 +49,7 @@ pub(super) fn clear(
     let mut failed = None;
     for machine in machines {
         match clear_one(&state, machine, force, &observer, ask, inherited) {
-            Ok(outcome) => done.push((machine.clone(), outcome)),
+            Ok(outcome) => done.push(outcome),
             Err(error) => {
                 output::message(&error);
                 failed = failed.or(Some(error.exit_code()));
@@ -61,8 +61,20 @@ pub(super) fn clear(
     Ok(failed.unwrap_or(code))
 }
 
-/// Who was cleared, and who was refused.
-type Cleared = (Vec<Judged>, Vec<Judged>);
+/// What became of one machine.
+struct Cleared {
+    machine: MachineName,
+    cleared: Vec<Judged>,
+    refused: Vec<Judged>,
+    after: Sight,
+}
+
+impl Cleared {
+    fn never_used(machine: &MachineName) -> Self {
+        let (cleared, refused) = (Vec::new(), Vec::new());
+        Self { machine: machine.clone(), cleared, refused, after: Sight::never_used(machine) }
+    }
+}
 
 fn clear_one(
     state: &StateDir,
@@ -73,7 +85,7 @@ fn clear_one(
     inherited: SignalSet,
 ) -> Result<Cleared, Error> {
     let Some(dir) = state.machine(machine, Missing::Accept)? else {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Cleared::never_used(machine));
     };
     let mut patience = Patience::default();
     // Then the clear knows what the next second would have brought.
@@ -83,31 +95,20 @@ fn clear_one(
     let outcome = transaction.run(&mut Clear::new(force), &mut Childless)?;
     transaction.warnings.iter().for_each(output::message);
     match outcome {
-        Outcome::Done { cleared, refused } => Ok((cleared, refused)),
+        Outcome::Done { cleared, refused } => {
+            let after = look(&dir, observer, &mut patience)?.without_handles();
+            Ok(Cleared { machine: machine.clone(), cleared, refused, after })
+        }
         Outcome::Misled => Err(crate::transaction::misled()),
     }
 }
 
-fn report(done: &[(MachineName, Cleared)], ask: &Ask) -> Result<u8, Error> {
-    let refused = done.iter().any(|(_, (_, refused))| !refused.is_empty());
+fn report(done: &[Cleared], ask: &Ask) -> Result<u8, Error> {
     if ask.json {
-        let objects: Vec<Value> = done
-            .iter()
-            .map(|(machine, (cleared, refused))| {
-                let all = |judged: &[Judged]| -> Vec<Value> {
-                    judged.iter().map(|j| subject_json(&j.subject, &j.judgement)).collect()
-                };
-                serde_json::json!({
-                    "schema": crate::report::json::SCHEMA,
-                    "machine": machine.as_str(),
-                    "cleared": all(cleared),
-                    "refused": all(refused),
-                })
-            })
-            .collect();
+        let objects: Vec<ClearJson<'_>> = done.iter().map(ClearJson::new).collect();
         output::answer(&line(&objects)?)?;
     }
-    for (machine, (cleared, refused)) in done {
+    for Cleared { machine, cleared, refused, .. } in done {
         for judged in cleared {
             output::message(human::cleared(machine, judged));
         }
@@ -119,5 +120,28 @@ fn report(done: &[(MachineName, Cleared)], ask: &Ask) -> Result<u8, Error> {
             ));
         }
     }
+    let refused = done.iter().any(|one| !one.refused.is_empty());
     Ok(if refused { REFUSED } else { 0 })
+}
+
+/// The machine as it is now, and what was done to it.
+#[derive(Serialize)]
+struct ClearJson<'a> {
+    #[serde(flatten)]
+    machine: MachineJson<'a>,
+    cleared: Vec<Value>,
+    refused: Vec<Value>,
+}
+
+impl<'a> ClearJson<'a> {
+    fn new(one: &'a Cleared) -> Self {
+        let all = |judged: &[Judged]| -> Vec<Value> {
+            judged.iter().map(|j| subject_json(&j.subject, &j.judgement)).collect()
+        };
+        Self {
+            machine: MachineJson::new(&one.machine, &one.after),
+            cleared: all(&one.cleared),
+            refused: all(&one.refused),
+        }
+    }
 }

@@ -15,7 +15,6 @@ use crate::identity::process::Kernel;
 use crate::identity::verdict::Observer;
 use crate::look::{Sight, settle, settled_by};
 use crate::machine::name::MachineName;
-use crate::machine::record::Record;
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::report::output;
 use crate::sys::signal::SignalSet;
@@ -74,7 +73,7 @@ fn open_for_looking(settings: &Settings) -> Result<(Option<StateDir>, std::path:
 /// Looks at one machine, without its lock.
 fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> {
     let (state, state_dir) = open_for_looking(settings)?;
-    let never_used = || Sight { record: Record::new(machine.as_str()), observed: Vec::new() };
+    let never_used = || Sight::never_used(machine);
     let Some(state) = state else {
         return Ok(Looked { sight: never_used(), state_dir, observer: None });
     };

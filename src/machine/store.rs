@@ -162,7 +162,10 @@ impl MachineDir {
         let waited = humantime::format_duration(deadline);
         Error::LockTimeout {
             machine: self.name.clone(),
-            detail: format!("{owner} has held it for more than {waited}"),
+            detail: format!(
+                "{owner} has held it for more than {waited}, which takes microseconds: continue or \
+                 end it, or wait longer with --lock-timeout"
+            ),
         }
     }
 
