@@ -10,8 +10,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use support::held::waits;
 use support::job_log::{Inhabitants, JobLog};
-use support::strace::{Point, points, strike_all, struck, traced, tracee_sleeps_in};
+use support::strace::{Point, points, strike_all, struck, traced, tracee};
 use support::{Done, Running, Sandbox, Stray, ends, require_program, require_root, run, until};
 
 /// Long enough for the next run's job to overlap, if it could.
@@ -81,7 +82,7 @@ impl Stage {
         let Some(mut holder) = holder else { return run(command) };
         let mut strace = Running::start(command);
         until("it waits for the holder, or is killed before", || {
-            let waits = tracee_sleeps_in(&strace, libc::SYS_ppoll);
+            let waits = tracee(&strace).is_some_and(waits);
             waits || ends(strace.pid(), Duration::ZERO)
         });
         drop(holder.child.stdin.take());

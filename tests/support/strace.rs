@@ -8,7 +8,7 @@ use std::fmt;
 use std::process::Command;
 use std::sync::Mutex;
 
-use super::{JOBGUARD, Running, Sandbox, state};
+use super::{JOBGUARD, Running, Sandbox};
 
 /// The `occurrence`-th call of `name` that a process makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,14 @@ pub fn traced(sandbox: &Sandbox, jobguard: &[String]) -> Command {
     strace(sandbox, &["-o", sandbox.path("trace").to_str().unwrap()], jobguard)
 }
 
-/// A run that is struck at a point: `how` is `signal=KILL` or `error=NAME`.
+/// A run that is struck at a point: `how` is `signal=KILL` or `error=NAME`. A signal that can wait
+/// (`STOP`) strikes when the call is done.
 pub fn struck(sandbox: &Sandbox, point: &Point, how: &str, jobguard: &[String]) -> Command {
     let Point { name, occurrence } = point;
     let inject = format!("inject={name}:{how}:when={occurrence}");
     let trace = format!("trace={name}");
-    strace(sandbox, &["-o", "/dev/null", "-e", &trace, "-e", &inject], jobguard)
+    let output = sandbox.path("trace");
+    strace(sandbox, &["-o", output.to_str().unwrap(), "-e", &trace, "-e", &inject], jobguard)
 }
 
 /// The points of a traced run, in order: all but its first call (the exec) and its last (the exit).
@@ -67,16 +69,11 @@ pub fn points(sandbox: &Sandbox, from: &str) -> Vec<Point> {
     points
 }
 
-/// The process that a strace traces, and sleeps in `syscall`.
-pub fn tracee_sleeps_in(strace: &Running, syscall: i64) -> bool {
+/// The process that a strace traces, while there is one.
+pub fn tracee(strace: &Running) -> Option<i32> {
     let tracer = strace.pid();
     let children = std::fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
-    let children = children.unwrap_or_default();
-    let Some(pid) = children.split_whitespace().next() else { return false };
-    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-    let inside = call.split(' ').next() == Some(&syscall.to_string());
-    // In the traced stop at its entry (state t) it shows the call, too.
-    inside && state(pid.parse().unwrap()) == Some('S')
+    children.ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// Tries all points, a few at a time, and fails with all that did not survive. `survives` returns
