@@ -188,8 +188,9 @@ impl Run<'_> {
 
     /// Releases the machine, reaps the job, and says how we are to end.
     fn end(mut self, held: Held, ended: Ended) -> Result<Exit, Error> {
+        let gate_error = self.job.gate_error();
         let exec_error = self.job.exec_error();
-        let (ending, code) = match (&exec_error, ended) {
+        let (ending, code) = match (gate_error.as_ref().or(exec_error.as_ref()), ended) {
             (Some(error), _) => (Ending::ExecFailed, error.raw_os_error()),
             (None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
             (None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
@@ -197,6 +198,9 @@ impl Run<'_> {
         self.release(held, ending, code);
         // Last: until here its PID could not become another process's.
         let _ = self.job.reap(); // a zombie that is not reaped goes when we go
+        if let Some(source) = gate_error {
+            return Err(Error::io("let the job begin")(source));
+        }
         if let Some(source) = exec_error {
             let command = human::command_line(&[Argument::from(self.plan.command[0].as_os_str())]);
             return Err(Error::Command { command, source });

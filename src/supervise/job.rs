@@ -26,6 +26,7 @@ pub struct Job {
     early: SignalSet,
     child: Option<Child>,
     pidfd: Option<PidFd>,
+    gate_error: Option<io::Error>,
 }
 
 /// What the job gets from us.
@@ -47,7 +48,7 @@ impl Job {
     /// A job that is not born yet.
     pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
         let early = SignalSet::EMPTY;
-        Self { program, draft, setting, early, child: None, pidfd: None }
+        Self { program, draft, setting, early, child: None, pidfd: None, gate_error: None }
     }
 
     fn fork_child(&mut self, token: u64, close: &[RawFd]) -> io::Result<ProcessId> {
@@ -106,7 +107,12 @@ impl Job {
         peek(self.pid())
     }
 
-    /// Why it never began, once it is over; `None` when it did.
+    /// Why its gate could not be opened, so that it ended without an exec; `None` when it could.
+    pub fn gate_error(&mut self) -> Option<io::Error> {
+        self.gate_error.take()
+    }
+
+    /// Why its exec failed, once it is over; `None` when it did not.
     pub fn exec_error(&mut self) -> Option<io::Error> {
         self.child.as_mut().and_then(Child::exec_error)
     }
@@ -173,10 +179,13 @@ impl Nursery for Job {
     }
 
     fn open_gate(&mut self) {
-        if let Some(child) = &mut self.child {
-            // It fails only when the child was killed meanwhile, which the watch will find out.
-            let _ = child.open_gate();
-        }
+        self.gate_error = match self.child.as_mut().map(Child::open_gate) {
+            // The child was killed meanwhile, which the watch will find out.
+            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            // Memory was short: the child ends by itself, and the watch will see that, too.
+            Some(Err(error)) => Some(error),
+            Some(Ok(())) | None => None,
+        };
     }
 
     fn abandon(&mut self) {

@@ -7,6 +7,7 @@
 
 use std::ffi::CString;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
@@ -169,9 +170,12 @@ impl Child {
         self.pid
     }
 
-    /// Lets the job begin.
+    /// Lets the job begin. If that fails the gate is shut for good: the child reads end-of-file
+    /// and ends, instead of waiting behind it for ever.
     pub fn open_gate(&mut self) -> io::Result<()> {
-        self.gate.write_all(&[1])
+        self.gate.write_all(&[1]).inspect_err(|_| {
+            let _ = self.gate.shutdown(Shutdown::Write); // fails only when the child is gone
+        })
     }
 
     /// Ends a child whose gate was never opened.

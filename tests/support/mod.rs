@@ -17,6 +17,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod held;
+pub mod job_log;
+pub mod strace;
+
 /// No test waits longer than this for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
