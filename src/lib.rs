@@ -1,6 +1,6 @@
 //! jobguard: an exec-wrapper and process supervisor that keeps a machine from being used twice.
 //!
-//! The map. A run reads top to bottom in [`commands::run`]: plan → claim → supervise → release →
+//! The map. A run reads top to bottom in `commands/run.rs`: plan → claim → supervise → release →
 //! exit. The rooms it goes through:
 //!
 //! * [`cli`]: what was typed, and what it means

@@ -28,13 +28,19 @@ fn start(sandbox: &Sandbox, count: usize, machine: impl Fn(usize) -> String) -> 
     (0..count).map(one).collect()
 }
 
+/// What may be said all the same: on a machine so loaded that a supervisor does not get to its
+/// release within a second, the next one rightly calls it stalled. Its job is over, so never two.
+const STARVED: [&str; 2] = ["job over, supervisor stalled", "was not in the record any more"];
+
 /// Waits for all of them: each ends with 0, and has nothing to say.
 #[track_caller]
 fn all_succeed(contenders: &mut [Running]) {
     for contender in contenders {
         let status = contender.wait();
         let said = std::io::read_to_string(contender.child.stderr.take().unwrap()).unwrap();
-        assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+        let unexpected =
+            said.lines().find(|line| !STARVED.iter().any(|starved| line.contains(starved)));
+        assert_eq!((status.code(), unexpected), (Some(0), None));
     }
 }
 
@@ -45,7 +51,8 @@ fn one_after_the_other(sandbox: &Sandbox, machine: &str, count: usize) {
     let record = sandbox.record(machine);
     assert_eq!(record["counters"]["runs"], count);
     assert_eq!(record["holders"].as_array().unwrap().len(), 0);
-    assert_eq!(record["counters"]["phantoms"].as_object().unwrap().len(), 0, "{record}");
+    let phantoms = record["counters"]["phantoms"].as_object().unwrap();
+    assert!(phantoms.keys().all(|reason| reason == "supervisor_stalled"), "{record}");
 }
 
 /// The state directory does not exist: all make it, and their machines' directories, at once.
