@@ -11,7 +11,8 @@ use crate::identity::observe::{Handles, Observed, Patience, observe_all, observe
 use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
 use crate::machine::name::MachineName;
 use crate::machine::record::Record;
-use crate::machine::store::{MachineDir, Snapshot};
+use crate::machine::store::MachineDir;
+use crate::machine::store::sidecar::Snapshot;
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::SignalSet;
 

@@ -13,7 +13,8 @@ use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
 use crate::machine::lock::MachineLock;
 use crate::machine::record::Holder;
-use crate::machine::store::{MachineDir, Put, Snapshot};
+use crate::machine::store::MachineDir;
+use crate::machine::store::sidecar::{Put, Snapshot};
 use crate::protocol::{Act, Answer, Felt, Judged, Next, Protocol, Seen};
 
 /// Brings the job into the world when the protocol says so.

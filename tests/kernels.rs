@@ -7,7 +7,8 @@ mod support;
 use std::process::Command;
 use std::sync::mpsc;
 
-use jobguard::identity::process::{Kernel, ProcessId, Sighting, Stat};
+use jobguard::identity::process::{Kernel, ProcessId, Sighting};
+use jobguard::identity::stat::Stat;
 use jobguard::sys::pidfd::PidFd;
 use nix::sys::signal::Signal;
 use rstest::rstest;

@@ -8,9 +8,9 @@ use crate::identity::verdict::Observer;
 use crate::look::{Sight, look, settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir};
-use crate::report::human::table;
 use crate::report::json::{MachineJson, line};
 use crate::report::output;
+use crate::report::table::table;
 
 /// Prints a table, or an array of the objects of `status`.
 pub(super) fn list(ask: &Ask) -> Result<u8, Error> {

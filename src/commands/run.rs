@@ -4,31 +4,26 @@ use std::time::Instant;
 
 use super::observer;
 use crate::Exit;
-use crate::cli::args::OnSupervisorDeath;
 use crate::cli::plan::RunPlan;
 use crate::error::Error;
-use crate::identity::host::INITIAL_PID_NS;
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
-use crate::identity::process::Stat;
 use crate::identity::verdict::{Observer, Verdict};
 use crate::look::{Sight, is_blind, look, settled_by, wait_for_change};
-use crate::machine::record::{
-    Argument, Context, Ending, HeldBy, Holder, LastRun, Mode, State, Unknown,
-};
+use crate::machine::argument::Argument;
+use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
 use crate::protocol::claim::{Claim, Outcome};
 use crate::protocol::release::{self, Release};
 use crate::report::{human, output};
 use crate::summary::{Summary, summarize};
+use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
-use crate::supervise::policy::Group;
 use crate::supervise::program::Program;
 use crate::supervise::watch::watch;
-use crate::sys::pidfd::PidFd;
-use crate::sys::signal::{SignalFd, SignalSet, parent_death_signal, stop_ignoring_sigchld};
+use crate::sys::signal::{SignalFd, SignalSet, stop_ignoring_sigchld};
 use crate::sys::startup;
 use crate::sys::wait::Ended;
 use crate::transaction::{Childless, Transaction, misled, now};
@@ -240,67 +235,5 @@ impl Run<'_> {
                 "{machine}: cannot be released, the next run will clear it: {error}"
             )),
         }
-    }
-}
-
-/// The holder as far as it is known before the claim, and the process group of its job.
-fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Error> {
-    let host = &observer.host;
-    let me = std::process::id().cast_signed();
-    let pidfd = PidFd::open(me).ok(); // before 5.3 there is none
-    let terminal = Stat::read_own().map_or(0, |stat| stat.terminal);
-    let supervisor = observer
-        .kernel
-        .identify(me, pidfd.as_ref())
-        .map_err(Error::io("find out our own identity: is /proc mounted?"))?;
-    let dies_with_supervisor = match plan.on_supervisor_death {
-        Some(OnSupervisorDeath::Keep) => false,
-        Some(OnSupervisorDeath::Kill) => true,
-        // If we are to be killed with whoever started us, so would the job be without us.
-        None => host.pid_ns != INITIAL_PID_NS || parent_death_signal() == libc::SIGKILL,
-    };
-    let uid = nix::unistd::getuid();
-    let user = nix::unistd::User::from_uid(uid).ok().flatten();
-    let holder = Holder {
-        token: 0,
-        mode: Mode::Exclusive,
-        slots: 1,
-        parent: None,
-        state: State::Running,
-        held_by: HeldBy::Job,
-        dies_with_supervisor,
-        lifeline: None,
-        job: None,
-        supervisor: Some(supervisor),
-        host: host.clone(),
-        command: plan.command.iter().map(|word| Argument(word.clone())).collect(),
-        name: plan.name.clone(),
-        cwd: std::env::current_dir().ok().map(|dir| Argument(dir.into_os_string())),
-        uid: uid.as_raw(),
-        user: user.map(|user| user.name),
-        started_at: now().0,
-        context: Context {
-            systemd_unit: None,
-            invocation_id: std::env::var("INVOCATION_ID").ok(),
-            tty: terminal_name(terminal),
-            unknown: Unknown::new(),
-        },
-        unknown: Unknown::new(),
-    };
-    // With a terminal the shell's job control must reach the job as it would without us.
-    let group = if terminal == 0 { Group::Own } else { Group::Shared };
-    Ok((holder, group))
-}
-
-/// A terminal's name, from its device number in `/proc/PID/stat`: `pts/3`, `tty1`.
-fn terminal_name(device: u32) -> Option<String> {
-    let device = u64::from(device);
-    let (major, minor) = (nix::libc::major(device), nix::libc::minor(device));
-    match major {
-        0 => None,
-        // UNIX98_PTY_SLAVE_MAJOR and the seven after it (linux/major.h), 256 ptys each.
-        136..=143 => Some(format!("pts/{}", (major - 136) * 256 + minor)),
-        4 if minor < 64 => Some(format!("tty{minor}")),
-        _ => Some(format!("{major}:{minor}")),
     }
 }

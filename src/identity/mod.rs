@@ -8,4 +8,5 @@ pub mod host;
 pub mod lifeline;
 pub mod observe;
 pub mod process;
+pub mod stat;
 pub mod verdict;

@@ -10,7 +10,8 @@ use super::lifeline::Feel;
 use super::process::{Kernel, Look, ProcessId};
 use super::verdict::{Evidence, Judgement, Observer, Subject, Touch, Verdict, View, judge};
 use crate::machine::record::Holder;
-use crate::machine::store::{MachineDir, Snapshot};
+use crate::machine::store::MachineDir;
+use crate::machine::store::sidecar::Snapshot;
 use crate::sys::pidfd::PidFd;
 
 /// A subject, what was found out about it, and the verdict.

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::stat::Stat;
 use crate::error::plain;
 use crate::sys::pidfd::PidFd;
 
@@ -223,89 +224,4 @@ fn is_thread(pid: i32) -> io::Result<bool> {
     let status = String::from_utf8_lossy(&status);
     let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
     Ok(leader.and_then(|leader| leader.trim().parse().ok()) != Some(pid))
-}
-
-/// The fields of `/proc/PID/stat` that matter here (proc_pid_stat(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
-    /// Field 3: `R`, `S`, `Z`, …
-    pub state: u8,
-    /// Field 4: the parent's PID.
-    pub parent: i32,
-    /// Field 5: the process group.
-    pub group: i32,
-    /// Field 7: the controlling terminal's device number; 0 when there is none.
-    pub terminal: u32,
-    /// Field 20: how many threads still run or wait to be reaped.
-    pub threads: u64,
-    /// Field 22: when it started, in clock ticks since boot.
-    pub start_ticks: u64,
-}
-
-impl Stat {
-    /// Reads `/proc/PID/stat`.
-    pub fn read(pid: i32) -> io::Result<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat"))?).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is garbled"))
-        })
-    }
-
-    /// Reads our own, which is right in any `/proc`.
-    pub fn read_own() -> io::Result<Self> {
-        Self::parse(&fs::read("/proc/self/stat")?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat is garbled"))
-    }
-
-    /// Parses the line. The command name may hold spaces and `)`, so the last `)` counts.
-    pub fn parse(line: &[u8]) -> Option<Self> {
-        let end = line.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(line.get(end + 1..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).copied();
-        Some(Self {
-            state: *field(3)?.as_bytes().first()?,
-            parent: field(4)?.parse().ok()?,
-            group: field(5)?.parse().ok()?,
-            terminal: field(7)?.parse::<i32>().ok()?.cast_unsigned(),
-            threads: field(20)?.parse().ok()?,
-            start_ticks: field(22)?.parse().ok()?,
-        })
-    }
-
-    /// Whether the process is over. A first thread that ended is shown as `Z` while others live.
-    pub fn is_over(self) -> bool {
-        matches!(self.state, b'Z' | b'X') && self.threads <= 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_name_may_hold_spaces_and_parentheses() {
-        let line = b"42 (a) b) Z (c) S 7 42 1 34816 42 0 0 0 0 0 0 0 0 0 20 0 3 0 189428 0 0";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.state, stat.parent, stat.group), (b'S', 7, 42));
-        assert_eq!((stat.terminal, stat.threads, stat.start_ticks), (34816, 3, 189_428));
-    }
-
-    #[test]
-    fn a_garbled_line_is_none() {
-        for line in [&b""[..], b"42 (x", b"42 (x)", b"42 (x) S 7 42", b"42 (\xff) S a b c"] {
-            assert_eq!(Stat::parse(line), None, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn a_zombie_first_thread_with_living_others_is_not_over() {
-        let line = |state: char, threads: u8| {
-            let line = format!("1 (x) {state} 7 1 1 0 1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 5 0");
-            Stat::parse(line.as_bytes()).unwrap().is_over()
-        };
-        assert!(!line('Z', 2));
-        assert!(line('Z', 1));
-        assert!(line('Z', 0));
-        assert!(!line('T', 1));
-    }
 }

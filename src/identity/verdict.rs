@@ -4,13 +4,18 @@
 //! test below. What cannot be proven dead is held. Rows are tried from the top; the first that
 //! matches decides, and its [`Rule`] says so in words (`status --explain`).
 
-use std::fmt;
 use std::time::Duration;
 
-use super::host::{Host, Locality};
-use super::process::{Kernel, Sighting};
+use super::host::Locality;
+use super::process::Sighting;
 use crate::machine::legacy::Legacy;
 use crate::machine::record::{HeldBy, Holder};
+
+mod evidence;
+mod reason;
+
+pub use evidence::{Evidence, Observer, Touch, View};
+pub use reason::{PhantomReason, UnverifiableReason};
 
 /// How long a release may take, or a parent-death signal, before its absence is evidence.
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -54,176 +59,6 @@ pub enum Verdict {
     Phantom(PhantomReason),
     /// Nothing can be proven: it counts as held.
     Unverifiable(UnverifiableReason),
-}
-
-/// Why a holder is provably over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PhantomReason {
-    /// No such process.
-    ProcessGone,
-    /// The PID belongs to another process by now.
-    PidReused,
-    /// The job is over, but its supervisor did not release the machine in time.
-    SupervisorStalled,
-    /// The supervisor is gone, and the job dies with it.
-    SupervisorGone,
-    /// It ran under an earlier boot.
-    Rebooted,
-    /// A record of schema 0 without a PID, older than the grace.
-    LegacyExpired,
-    /// A damaged record from before this boot, and nobody holds a lifeline.
-    TornByPowerLoss,
-}
-
-impl PhantomReason {
-    /// The reason's name in JSON and in the counters.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::ProcessGone => "process_gone",
-            Self::PidReused => "pid_reused",
-            Self::SupervisorStalled => "supervisor_stalled",
-            Self::SupervisorGone => "supervisor_gone",
-            Self::Rebooted => "rebooted",
-            Self::LegacyExpired => "legacy_expired",
-            Self::TornByPowerLoss => "torn_by_power_loss",
-        }
-    }
-}
-
-impl fmt::Display for PhantomReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ProcessGone => "process not running",
-            Self::PidReused => "PID reused",
-            Self::SupervisorStalled => "job over, supervisor stalled",
-            Self::SupervisorGone => "supervisor gone, and the job with it",
-            Self::Rebooted => "machine rebooted",
-            Self::LegacyExpired => "never started: no PID within the grace",
-            Self::TornByPowerLoss => "record damaged before this boot",
-        })
-    }
-}
-
-/// Why nothing can be proven about a holder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnverifiableReason {
-    /// It runs, or ran, on another host.
-    ForeignHost,
-    /// It runs in a PID namespace that can't be seen into from here.
-    OtherNamespace,
-    /// The kernel would not tell about its processes.
-    Denied(String),
-    /// A record of schema 0 without a PID, dated in the future.
-    FromTheFuture,
-    /// A record of a later schema.
-    NewerSchema(u64),
-    /// The record can't be read or parsed.
-    Unreadable(String),
-    /// Anything else.
-    Unclear(String),
-}
-
-impl UnverifiableReason {
-    /// The reason's name in JSON.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::ForeignHost => "foreign_host",
-            Self::OtherNamespace => "other_namespace",
-            Self::Denied(_) => "denied",
-            Self::FromTheFuture => "from_the_future",
-            Self::NewerSchema(_) => "newer_schema",
-            Self::Unreadable(_) => "unreadable",
-            Self::Unclear(_) => "unclear",
-        }
-    }
-}
-
-impl fmt::Display for UnverifiableReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ForeignHost => f.write_str("it runs on another host"),
-            Self::OtherNamespace => f.write_str("it runs in another PID namespace"),
-            Self::FromTheFuture => f.write_str("its record is dated in the future"),
-            Self::NewerSchema(schema) => write!(
-                f,
-                "its record was written by a newer jobguard (schema {schema}; this one knows \
-                 schema 1): use that version"
-            ),
-            Self::Denied(why) | Self::Unreadable(why) | Self::Unclear(why) => f.write_str(why),
-        }
-    }
-}
-
-/// From where a holder's processes are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// From their own PID namespace, or from an ancestor of it that found them by namespace inode
-    /// and inner PID: sightings count.
-    Seen,
-    /// From anywhere else: their PIDs mean nothing here.
-    Unseen,
-}
-
-/// A lifeline as it felt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touch {
-    /// Its owner lives.
-    Taut,
-    /// Its owner does not.
-    Slack,
-    /// It says nothing.
-    Unknown(String),
-}
-
-/// Who judges, and from where.
-#[derive(Debug, Clone)]
-pub struct Observer {
-    /// Our host, boot and namespaces.
-    pub host: Host,
-    /// How processes can be looked at.
-    pub kernel: Kernel,
-    /// The file system of the state directory.
-    pub locality: Locality,
-    /// How old a record of schema 0 without a PID must be to count as over.
-    pub legacy_grace: Duration,
-}
-
-/// What was found out about one subject.
-#[derive(Debug, Clone)]
-pub struct Evidence {
-    /// Whether sightings mean anything.
-    pub view: View,
-    /// The job's process; `None` when none is recorded.
-    pub job: Option<Sighting>,
-    /// The supervisor's process; `None` when none is recorded.
-    pub supervisor: Option<Sighting>,
-    /// The holder's lifeline.
-    pub lifeline: Touch,
-    /// For how long this observer has seen the job over without a release.
-    pub job_over_for: Duration,
-    /// For how long this observer has felt the lifeline slack.
-    pub slack_for: Duration,
-    /// Seconds since the Unix epoch, for records of schema 0.
-    pub now: i64,
-    /// For a damaged record: every lifeline of the machine is slack, and its file is older than
-    /// this boot.
-    pub torn_before_boot: bool,
-}
-
-impl Evidence {
-    /// What is known before anything was looked at.
-    pub fn none() -> Self {
-        Self {
-            view: View::Unseen,
-            job: None,
-            supervisor: None,
-            lifeline: Touch::Unknown("not looked at".to_owned()),
-            job_over_for: Duration::ZERO,
-            slack_for: Duration::ZERO,
-            now: 0,
-            torn_before_boot: false,
-        }
-    }
 }
 
 /// A verdict and the row of the table that decided it, in words.

@@ -10,7 +10,8 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::record::{Argument, LastRun};
+use super::argument::Argument;
+use super::record::LastRun;
 use super::store::check_plain;
 use crate::sys::rename::{Rename, rename_in};
 

@@ -1,9 +1,11 @@
 //! The state directory, one directory in it per machine, and what lies in those.
 
+pub mod argument;
 pub mod events;
 pub mod legacy;
 pub mod lock;
 pub mod name;
+pub mod reading;
 pub mod record;
 pub mod state_dir;
 pub mod store;

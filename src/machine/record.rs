@@ -4,18 +4,13 @@
 //! survive an earlier release's run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use serde::de::Deserializer;
-use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::legacy::Legacy;
+use super::argument::Argument;
 use crate::identity::host::Host;
 use crate::identity::process::ProcessId;
-use crate::identity::verdict::Subject;
 
 /// The schema that this release reads and writes.
 pub const SCHEMA: u64 = 1;
@@ -67,7 +62,7 @@ impl Record {
     }
 
     /// What no release of ours would have written: a run could be taken for another.
-    fn contradiction(&self) -> Option<String> {
+    pub(super) fn contradiction(&self) -> Option<String> {
         let tokens = || self.holders.iter().map(|holder| holder.token);
         if tokens().chain([self.token]).any(|token| token > MAX_TOKEN) {
             return Some(format!("has a token beyond {MAX_TOKEN}"));
@@ -244,109 +239,3 @@ pub struct Counters {
     #[serde(flatten)]
     pub unknown: Unknown,
 }
-
-/// A word of a command line, or a path: bytes, a JSON string where they are UTF-8 and an array of
-/// byte values where they are not, so that nothing is lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Argument(pub OsString);
-
-impl Serialize for Argument {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.to_str() {
-            Some(text) => serializer.serialize_str(text),
-            None => serializer.collect_seq(self.0.as_bytes()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Argument {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            Bytes(Vec<u8>),
-        }
-        Ok(Self(match Form::deserialize(deserializer)? {
-            Form::Text(text) => OsString::from(text),
-            Form::Bytes(bytes) => OsString::from_vec(bytes),
-        }))
-    }
-}
-
-impl From<&OsStr> for Argument {
-    fn from(text: &OsStr) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-/// What the bytes of a record file say.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
-    /// What a rewrite starts from: the record, or a new one that keeps what could be kept.
-    pub record: Record,
-    /// Whom to judge.
-    pub subjects: Vec<Subject>,
-}
-
-impl Reading {
-    /// Of a machine whose record does not exist yet.
-    pub fn absent(machine: &str) -> Self {
-        Self { record: Record::new(machine), subjects: Vec::new() }
-    }
-
-    /// Of a record that says nothing but what `subject` says.
-    pub fn only(machine: &str, subject: Subject) -> Self {
-        Self { record: Record::new(machine), subjects: vec![subject] }
-    }
-
-    /// Parses the bytes of a record.
-    pub fn parse(machine: &str, bytes: &[u8]) -> Self {
-        if bytes.is_empty() {
-            return Self::only(machine, Subject::Torn("its record is empty".to_owned()));
-        }
-        Self::try_parse(machine, bytes).unwrap_or_else(|why| {
-            Self::only(machine, Subject::Torn(format!("its record cannot be parsed: {why}")))
-        })
-    }
-
-    fn try_parse(machine: &str, bytes: &[u8]) -> Result<Self, String> {
-        let wrong = |error: serde_json::Error| error.to_string();
-        let value: Value = serde_json::from_slice(bytes).map_err(wrong)?;
-        let Value::Object(mut object) = value else {
-            return Err("it is no JSON object".to_owned());
-        };
-        match object.get("schema").map(|schema| schema.as_u64().ok_or(schema)) {
-            Some(Ok(SCHEMA)) => {
-                // Straight from the bytes: a name that stands twice, so that readers could differ
-                // about who holds the machine, is an error then.
-                let record: Record = serde_json::from_slice(bytes).map_err(wrong)?;
-                if record.machine != machine {
-                    let why = format!("its record is that of another machine, {}", record.machine);
-                    return Ok(Self::only(machine, Subject::Unreadable(why)));
-                }
-                if let Some(why) = record.contradiction() {
-                    let why = format!("its record {why}");
-                    return Ok(Self::only(machine, Subject::Unreadable(why)));
-                }
-                let subjects =
-                    record.holders.iter().cloned().map(|h| Subject::Holder(Box::new(h))).collect();
-                Ok(Self { record, subjects })
-            }
-            Some(Ok(newer)) if newer > SCHEMA => Ok(Self::only(machine, Subject::Newer(newer))),
-            Some(Err(schema)) => Err(format!("schema {schema} is no whole number")),
-            None | Some(Ok(_)) => {
-                object.remove("schema");
-                let legacy = Legacy::take(&mut object).ok_or("it has no schema")??;
-                let mut record = Record::new(machine);
-                let own = serde_json::to_value(&record).map_err(|error| error.to_string())?;
-                object.retain(|key, _| own.get(key).is_none());
-                record.unknown = object;
-                Ok(Self { record, subjects: legacy.map(Subject::Legacy).into_iter().collect() })
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

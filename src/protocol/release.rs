@@ -2,6 +2,7 @@
 
 use super::rewrite::next_revision;
 use super::{Act, Answer, Next, Protocol, Seen};
+use crate::machine::argument::Argument;
 use crate::machine::events::What;
 use crate::machine::record::{LastRun, Record};
 
@@ -96,10 +97,7 @@ impl Release {
 
 /// The record without the holder that ended, and that one's command line; `None` when the record
 /// does not name it.
-fn released(
-    mut record: Record,
-    run: LastRun,
-) -> Option<(Record, Vec<crate::machine::record::Argument>)> {
+fn released(mut record: Record, run: LastRun) -> Option<(Record, Vec<Argument>)> {
     let mine = record.holders.iter().position(|holder| holder.token == run.token)?;
     let holder = record.holders.remove(mine);
     record.last = Some(run);

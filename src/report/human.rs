@@ -1,16 +1,15 @@
 //! The words on the screen: every refusal names the machine, the holder, the reason and what to
 //! type next.
 
-use std::io::Write;
 use std::path::Path;
 
 use super::escape::{escape, escape_os, escape_path, quote};
-use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::look::Sight;
+use crate::machine::argument::Argument;
 use crate::machine::name::MachineName;
-use crate::machine::record::{Argument, Ending, Holder, LastRun};
+use crate::machine::record::{Ending, Holder, LastRun};
 use crate::protocol::Judged;
 use crate::summary::{Summary, summarize};
 
@@ -66,7 +65,7 @@ pub fn user(holder: &Holder) -> String {
 }
 
 /// A time of schema 0, as RFC 3339.
-fn at(unix_seconds: i64) -> String {
+pub(super) fn at(unix_seconds: i64) -> String {
     u64::try_from(unix_seconds)
         .ok()
         .and_then(|seconds| {
@@ -178,53 +177,6 @@ pub fn last_run(last: &LastRun) -> String {
         (Ending::Unknown, _) => "ended unseen".to_owned(),
     };
     format!("{how} at {}", escape(&last.ended_at))
-}
-
-/// The table of `list`.
-pub fn table(rows: &[(MachineName, Sight)]) -> Result<String, Error> {
-    let mut table = tabwriter::TabWriter::new(Vec::new()).minwidth(0).padding(2);
-    let mut text = "MACHINE\tSTATE\tJOB\tPID\tSINCE\tUSER\n".to_owned();
-    for (machine, sight) in rows {
-        let [state, job, pid, since, user] = match summarize(sight) {
-            Summary::Free => ["free", "-", "-", "-", "-"].map(str::to_owned),
-            Summary::Held(observed) => columns(observed),
-        };
-        text.push_str(&format!("{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\n"));
-    }
-    let cannot = || Error::io("lay out the table");
-    table.write_all(text.as_bytes()).map_err(cannot())?;
-    table.flush().map_err(cannot())?;
-    let bytes =
-        table.into_inner().map_err(|error| cannot()(std::io::Error::other(error.to_string())))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn columns(observed: &Observed) -> [String; 5] {
-    let state = match &observed.judgement.verdict {
-        Verdict::Live => "running",
-        Verdict::Finishing => "finishing",
-        Verdict::Phantom(_) => "phantom [STALE]",
-        Verdict::Unverifiable(_) => "unverifiable",
-    };
-    let none = || "-".to_owned();
-    let [job, pid, since, user] = match &observed.subject {
-        Subject::Holder(holder) => [
-            title(holder),
-            holder.job.as_ref().map_or_else(none, |job| job.pid.to_string()),
-            escape(&holder.started_at).into_owned(),
-            user(holder),
-        ],
-        Subject::Legacy(legacy) => [
-            legacy.job.as_deref().map_or_else(none, |job| escape(job).into_owned()),
-            legacy.job_pid.map_or_else(none, |pid| pid.to_string()),
-            legacy.job_timestamp.map_or_else(none, at),
-            none(),
-        ],
-        Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {
-            [none(), none(), none(), none()]
-        }
-    };
-    [state.to_owned(), job, pid, since, user]
 }
 
 /// The page of `info`.

@@ -3,6 +3,7 @@
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
 //! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
 
+pub mod draft;
 pub mod environment;
 pub mod job;
 pub mod policy;

@@ -6,6 +6,8 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::identity::host::Host;
+use crate::identity::process::Kernel;
 use crate::machine::record::Record;
 
 const BEFORE: Duration = Duration::from_millis(999);

@@ -1,11 +1,13 @@
 //! Old readers, new readers and old writers: the first released record is frozen here.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rstest::rstest;
 use serde_json::json;
 
 use super::*;
+use crate::machine::argument::Argument;
 
 /// A record of schema 1 as the first release wrote it, with fields that a later one may add, at
 /// every level.

@@ -1,0 +1,124 @@
+//! The lifelines in a machine's directory, by token, and what crashes left half made beside them.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use super::MachineDir;
+use crate::error::Error;
+use crate::identity::lifeline::{Feel, Lifeline, feel};
+use crate::machine::record::MAX_TOKEN;
+use crate::report::escape::escape_path;
+use crate::sys::rename::{Rename, rename_in};
+
+const LIFE: &str = "life.";
+
+/// What lies in a machine's directory beside lock, record and log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The tokens of all lifelines.
+    pub tokens: Vec<u64>,
+    /// Files that a crash left half made.
+    pub scratch: Vec<String>,
+}
+
+impl MachineDir {
+    /// Makes the lifeline of the run `token`; `None` when that token is not to be had.
+    ///
+    /// It is made under a dot name and moved when it is taut, so nobody ever sees it slack while
+    /// its owner lives.
+    pub fn make_lifeline(&self, token: u64) -> Result<Option<Lifeline>, Error> {
+        if token > MAX_TOKEN {
+            return Err(Error::State(format!(
+                "{} has used up its tokens, which end at {MAX_TOKEN}: somebody wrote such a number \
+                 into '{}', or named a lifeline there so; move that directory away",
+                self.name,
+                escape_path(&self.path)
+            )));
+        }
+        let target = lifeline_name(token);
+        let cannot = |error: io::Error| self.cannot("make", &target)(error);
+        let hidden = format!(".{target}.{}", std::process::id());
+        let made = match Lifeline::create(self.fd.as_fd(), &hidden) {
+            Err(Errno::EEXIST) => {
+                self.unlink(&hidden); // left by a process of our PID that crashed here
+                Lifeline::create(self.fd.as_fd(), &hidden)
+            }
+            made => made,
+        };
+        let lifeline = match made {
+            Ok(lifeline) => lifeline,
+            Err(Errno::ENOENT) if self.is_in_place() => return Ok(None), // swept by another claim
+            Err(errno) => return Err(cannot(errno.into())),
+        };
+        let (from, to) = (
+            std::ffi::CString::new(hidden.as_str()).map_err(|error| cannot(error.into()))?,
+            std::ffi::CString::new(target.as_str()).map_err(|error| cannot(error.into()))?,
+        );
+        let moved = match rename_in(self.fd.as_fd(), &from, &to, Rename::NoReplace) {
+            // A file system without that flag; link(2) replaces nothing either.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                let linked = linkat(&self.fd, &*from, &self.fd, &*to, AtFlags::empty());
+                linked.map(|()| self.unlink(&hidden)).map_err(io::Error::from)
+            }
+            moved => moved,
+        };
+        match moved {
+            Ok(()) => Ok(Some(lifeline)),
+            Err(error) => {
+                self.unlink(&hidden);
+                match error.raw_os_error() {
+                    Some(libc::EEXIST) => Ok(None),
+                    Some(libc::ENOENT) if self.is_in_place() => Ok(None), // swept
+                    _ => Err(cannot(error)),
+                }
+            }
+        }
+    }
+
+    /// Feels the lifeline of the run `token`.
+    pub fn feel(&self, token: u64, expected: Option<&str>) -> Feel {
+        feel(self.fd.as_fd(), &lifeline_name(token), expected)
+    }
+
+    /// The tokens of all lifelines there are, and the names of what crashed processes left half
+    /// made.
+    pub fn lifelines(&self) -> Result<Listing, Error> {
+        let cannot = |errno: Errno| self.cannot("list", "")(errno.into());
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(cannot)?;
+        let mut listing = Listing { tokens: Vec::new(), scratch: Vec::new() };
+        for entry in dir.iter() {
+            let entry = entry.map_err(cannot)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if let Some(token) = name.strip_prefix(LIFE) {
+                // Not what we would have written: not ours.
+                let ours = |token: &u64| *token <= MAX_TOKEN && lifeline_name(*token) == name;
+                listing.tokens.extend(token.parse().ok().filter(ours));
+            } else if name.starts_with(".record.") || name.starts_with(".life.") {
+                listing.scratch.push(name.to_owned());
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Unlinks the lifeline of the run `token`.
+    pub fn unlink_lifeline(&self, token: u64) {
+        self.unlink(&lifeline_name(token));
+    }
+
+    /// Unlinks a file that has served its purpose. One that stays does no harm: it is slack, or
+    /// nobody's, and swept by a later claim.
+    pub fn unlink(&self, name: &str) {
+        let _ = unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir); // see above
+    }
+}
+
+fn lifeline_name(token: u64) -> String {
+    format!("{LIFE}{token}")
+}

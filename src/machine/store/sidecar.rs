@@ -1,0 +1,177 @@
+//! The record's file. It is always whole: every rewrite makes a new one and exchanges it with the old.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::MachineDir;
+use crate::error::Error;
+use crate::identity::verdict::Subject;
+use crate::machine::lock::MachineLock;
+use crate::machine::reading::Reading;
+use crate::machine::record::Record;
+use crate::sys::rename::{Rename, rename_in};
+
+/// The largest record, in bytes: the longest command line that execve(2) takes (2 MiB), with every
+/// byte spelled out, fits.
+pub const MAX_RECORD: u64 = 16 << 20;
+
+const RECORD: &str = "record.json";
+
+/// A record file as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// What it says.
+    pub reading: Reading,
+    /// When the file was last written, in seconds since the Unix epoch.
+    pub modified: Option<i64>,
+    /// Its bytes; `None` when there is no file, or none that was read.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Snapshot {
+    fn is_absent(&self) -> bool {
+        self.bytes.is_none() && self.reading.subjects.is_empty()
+    }
+
+    fn is_damaged(&self) -> bool {
+        matches!(self.reading.subjects[..], [Subject::Torn(_) | Subject::Unreadable(_)])
+    }
+
+    /// Whether both saw the same bytes.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.reading.subjects == other.reading.subjects
+    }
+}
+
+/// How a rewrite of the record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The new record is in place.
+    Placed,
+    /// Somebody replaced the lock file or the record meanwhile; nothing was changed.
+    Overtaken,
+}
+
+impl MachineDir {
+    /// Reads the record. What can't be read is a subject to be judged, not an error: it counts as
+    /// held.
+    pub fn read(&self) -> Result<Snapshot, Error> {
+        let name = self.name.as_str();
+        let absent = |subject: Option<String>| Snapshot {
+            reading: match subject {
+                None => Reading::absent(name),
+                Some(why) => Reading::only(name, Subject::Unreadable(why)),
+            },
+            modified: None,
+            bytes: None,
+        };
+        let unreadable = |why: &str| Ok(absent(Some(format!("its record {why}"))));
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = match openat(&self.fd, RECORD, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::ENOENT) => return Ok(absent(None)),
+            Err(Errno::ELOOP) => return unreadable("is a symbolic link"),
+            Err(errno @ (Errno::EACCES | Errno::EPERM | Errno::ENXIO)) => {
+                return unreadable(&format!("cannot be opened: {}", errno.desc()));
+            }
+            Err(errno) => return Err(self.cannot("open", RECORD)(errno.into())),
+        };
+        let meta = file.metadata().map_err(self.cannot("look at", RECORD))?;
+        if !meta.is_file() {
+            return unreadable("is not a regular file");
+        }
+        if meta.len() > MAX_RECORD {
+            return unreadable(&format!(
+                "has {} bytes, more than any record ({MAX_RECORD})",
+                meta.len()
+            ));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+        file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
+        let reading = Reading::parse(name, &bytes);
+        Ok(Snapshot { reading, modified: Some(meta.mtime()), bytes: Some(bytes) })
+    }
+
+    /// Puts `record` in place of the one in `seen`, unless somebody else replaced that one, or the
+    /// lock file, meanwhile.
+    pub fn put(&self, record: &Record, seen: &Snapshot, lock: &MachineLock) -> Result<Put, Error> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|error| self.cannot("write", RECORD)(error.into()))?;
+        if bytes.len() as u64 > MAX_RECORD {
+            return Err(Error::State(format!(
+                "the record of {} would have {} bytes, more than {MAX_RECORD}: the command line \
+                 is too long",
+                self.name,
+                bytes.len()
+            )));
+        }
+        let scratch = format!(".record.{}.{}", record.revision, std::process::id());
+        let placed = self.write_scratch(&scratch, &bytes).and_then(|()| {
+            // The last look before the new record is in place. Who holds another lock file has a
+            // lifeline that we felt, or feels ours; this narrows what is left.
+            let current =
+                self.is_current(lock)? && self.read().map_err(io::Error::other)?.same_as(seen);
+            if current { self.place(&scratch, seen) } else { Ok(Put::Overtaken) }
+        });
+        let removed = match unlinkat(&self.fd, scratch.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) => unlinkat(&self.fd, scratch.as_str(), UnlinkatFlags::RemoveDir),
+            other => other,
+        };
+        // What is left behind, after a crash too, is swept by the next claim.
+        let _ = removed;
+        match placed {
+            // Another claim, under another lock file, has swept our scratch file.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && self.is_in_place() => {
+                Ok(Put::Overtaken)
+            }
+            placed => placed.map_err(self.cannot("write", RECORD)),
+        }
+    }
+
+    fn write_scratch(&self, scratch: &str, bytes: &[u8]) -> io::Result<()> {
+        let mode = Mode::from_bits_truncate(0o644);
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let open = || openat(&self.fd, scratch, flags, mode);
+        let file = match open() {
+            Err(Errno::EEXIST) => {
+                // Left by a process of our PID that crashed here.
+                unlinkat(&self.fd, scratch, UnlinkatFlags::NoRemoveDir)?;
+                open()
+            }
+            other => other,
+        }?;
+        fchmod(&file, mode)?; // the umask may have taken bits away
+        File::from(file).write_all(bytes)
+    }
+
+    /// Puts the scratch file in the record's place. Exchanging and unlinking the old one is faster
+    /// than replacing it on ext4, which flushes a file that is renamed over another.
+    fn place(&self, scratch: &str, seen: &Snapshot) -> io::Result<Put> {
+        let dir = self.fd.as_fd();
+        let from = std::ffi::CString::new(scratch)?;
+        let to = c"record.json";
+        let how = if seen.is_absent() { Rename::NoReplace } else { Rename::Exchange };
+        match rename_in(dir, &from, to, how) {
+            Ok(()) => {}
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EEXIST) => return Ok(Put::Overtaken),
+                // A file system without these flags.
+                Some(libc::EINVAL | libc::ENOSYS) => rename_in(dir, &from, to, Rename::Replace)?,
+                _ => return Err(error),
+            },
+        }
+        if seen.is_damaged() {
+            // What could not be parsed is set aside for whoever wants to know why.
+            let _ = rename_in(dir, &from, c"record.damaged", Rename::Replace); // a courtesy
+        }
+        Ok(Put::Placed)
+    }
+}

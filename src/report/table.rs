@@ -1,0 +1,59 @@
+//! The table of `list`.
+
+use std::io::Write;
+
+use super::escape::escape;
+use super::human::{at, title, user};
+use crate::error::Error;
+use crate::identity::observe::Observed;
+use crate::identity::verdict::{Subject, Verdict};
+use crate::look::Sight;
+use crate::machine::name::MachineName;
+use crate::summary::{Summary, summarize};
+
+/// The table of `list`.
+pub fn table(rows: &[(MachineName, Sight)]) -> Result<String, Error> {
+    let mut table = tabwriter::TabWriter::new(Vec::new()).minwidth(0).padding(2);
+    let mut text = "MACHINE\tSTATE\tJOB\tPID\tSINCE\tUSER\n".to_owned();
+    for (machine, sight) in rows {
+        let [state, job, pid, since, user] = match summarize(sight) {
+            Summary::Free => ["free", "-", "-", "-", "-"].map(str::to_owned),
+            Summary::Held(observed) => columns(observed),
+        };
+        text.push_str(&format!("{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\n"));
+    }
+    let cannot = || Error::io("lay out the table");
+    table.write_all(text.as_bytes()).map_err(cannot())?;
+    table.flush().map_err(cannot())?;
+    let bytes =
+        table.into_inner().map_err(|error| cannot()(std::io::Error::other(error.to_string())))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn columns(observed: &Observed) -> [String; 5] {
+    let state = match &observed.judgement.verdict {
+        Verdict::Live => "running",
+        Verdict::Finishing => "finishing",
+        Verdict::Phantom(_) => "phantom [STALE]",
+        Verdict::Unverifiable(_) => "unverifiable",
+    };
+    let none = || "-".to_owned();
+    let [job, pid, since, user] = match &observed.subject {
+        Subject::Holder(holder) => [
+            title(holder),
+            holder.job.as_ref().map_or_else(none, |job| job.pid.to_string()),
+            escape(&holder.started_at).into_owned(),
+            user(holder),
+        ],
+        Subject::Legacy(legacy) => [
+            legacy.job.as_deref().map_or_else(none, |job| escape(job).into_owned()),
+            legacy.job_pid.map_or_else(none, |pid| pid.to_string()),
+            legacy.job_timestamp.map_or_else(none, at),
+            none(),
+        ],
+        Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {
+            [none(), none(), none(), none()]
+        }
+    };
+    [state.to_owned(), job, pid, since, user]
+}

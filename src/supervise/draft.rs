@@ -1,0 +1,76 @@
+//! What is known of a holder before it is one: everything but its token, its lifeline and its job.
+
+use super::policy::Group;
+use crate::cli::args::OnSupervisorDeath;
+use crate::cli::plan::RunPlan;
+use crate::error::Error;
+use crate::identity::host::INITIAL_PID_NS;
+use crate::identity::stat::Stat;
+use crate::identity::verdict::Observer;
+use crate::machine::argument::Argument;
+use crate::machine::record::{Context, HeldBy, Holder, Mode, State, Unknown};
+use crate::sys::pidfd::PidFd;
+use crate::sys::signal::parent_death_signal;
+use crate::transaction::now;
+
+/// The holder as far as it is known before the claim, and the process group of its job.
+pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Error> {
+    let host = &observer.host;
+    let me = std::process::id().cast_signed();
+    let pidfd = PidFd::open(me).ok(); // before 5.3 there is none
+    let terminal = Stat::read_own().map_or(0, |stat| stat.terminal);
+    let supervisor = observer
+        .kernel
+        .identify(me, pidfd.as_ref())
+        .map_err(Error::io("find out our own identity: is /proc mounted?"))?;
+    let dies_with_supervisor = match plan.on_supervisor_death {
+        Some(OnSupervisorDeath::Keep) => false,
+        Some(OnSupervisorDeath::Kill) => true,
+        // If we are to be killed with whoever started us, so would the job be without us.
+        None => host.pid_ns != INITIAL_PID_NS || parent_death_signal() == libc::SIGKILL,
+    };
+    let uid = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    let holder = Holder {
+        token: 0,
+        mode: Mode::Exclusive,
+        slots: 1,
+        parent: None,
+        state: State::Running,
+        held_by: HeldBy::Job,
+        dies_with_supervisor,
+        lifeline: None,
+        job: None,
+        supervisor: Some(supervisor),
+        host: host.clone(),
+        command: plan.command.iter().map(|word| Argument(word.clone())).collect(),
+        name: plan.name.clone(),
+        cwd: std::env::current_dir().ok().map(|dir| Argument(dir.into_os_string())),
+        uid: uid.as_raw(),
+        user: user.map(|user| user.name),
+        started_at: now().0,
+        context: Context {
+            systemd_unit: None,
+            invocation_id: std::env::var("INVOCATION_ID").ok(),
+            tty: terminal_name(terminal),
+            unknown: Unknown::new(),
+        },
+        unknown: Unknown::new(),
+    };
+    // With a terminal the shell's job control must reach the job as it would without us.
+    let group = if terminal == 0 { Group::Own } else { Group::Shared };
+    Ok((holder, group))
+}
+
+/// A terminal's name, from its device number in `/proc/PID/stat`: `pts/3`, `tty1`.
+fn terminal_name(device: u32) -> Option<String> {
+    let device = u64::from(device);
+    let (major, minor) = (nix::libc::major(device), nix::libc::minor(device));
+    match major {
+        0 => None,
+        // UNIX98_PTY_SLAVE_MAJOR and the seven after it (linux/major.h), 256 ptys each.
+        136..=143 => Some(format!("pts/{}", (major - 136) * 256 + minor)),
+        4 if minor < 64 => Some(format!("tty{minor}")),
+        _ => Some(format!("{major}:{minor}")),
+    }
+}
