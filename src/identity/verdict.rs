@@ -21,7 +21,7 @@ pub use reason::{PhantomReason, UnverifiableReason};
 pub const GRACE: Duration = Duration::from_secs(1);
 
 /// What somebody is asked about.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A holder in a record of schema 1.
     Holder(Box<Holder>),
@@ -49,7 +49,7 @@ impl Subject {
 }
 
 /// What a holder is, as judged now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It holds the machine.
     Live,
@@ -62,7 +62,7 @@ pub enum Verdict {
 }
 
 /// A verdict and the row of the table that decided it, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Judgement {
     /// What the holder is.
     pub verdict: Verdict,

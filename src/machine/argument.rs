@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A word of a command line, or a path: bytes, a JSON string where they are UTF-8 and an array of
 /// byte values where they are not, so that nothing is lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Argument(pub OsString);
 
 impl Serialize for Argument {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A record of schema 0 in which somebody holds the machine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Legacy {
     /// What runs, for people.
     pub job: Option<String>,

@@ -23,7 +23,7 @@ pub const MAX_TOKEN: u64 = (1 << 53) - 2;
 pub type Unknown = Map<String, Value>;
 
 /// The record of one machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// Always [`SCHEMA`].
     pub schema: u64,
@@ -73,7 +73,7 @@ impl Record {
 }
 
 /// One holder: a job and its supervisor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Holder {
     /// Names this run; the fencing token handed to the job.
     pub token: u64,
@@ -127,7 +127,7 @@ pub struct Holder {
 }
 
 /// How a holder shares its machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Not at all.
@@ -137,7 +137,7 @@ pub enum Mode {
 }
 
 /// Where a holder is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its job has not been forked yet.
@@ -153,7 +153,7 @@ pub enum State {
 }
 
 /// Whose life keeps a machine held; fixed at the claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBy {
     /// The job's: when it is over, the release is due.
@@ -163,7 +163,7 @@ pub enum HeldBy {
 }
 
 /// Under what a run was started; recorded for people, never trusted.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Context {
     /// The systemd unit.
     #[serde(default)]
@@ -180,7 +180,7 @@ pub struct Context {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LastRun {
     /// Its token.
     pub token: u64,
@@ -200,7 +200,7 @@ pub struct LastRun {
 }
 
 /// In which way a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// The job exited.
@@ -218,7 +218,7 @@ pub enum Ending {
 }
 
 /// What has happened on a machine so far.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Counters {
     /// Runs that took the machine.
     #[serde(default)]

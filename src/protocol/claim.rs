@@ -6,7 +6,7 @@ use crate::identity::verdict::{Judgement, Subject, UNRECORDED, Verdict};
 use crate::machine::record::Record;
 
 /// How a claim ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The machine is ours, and the job runs. The phantoms that were in the way are cleared.
     Granted {
@@ -27,7 +27,7 @@ pub enum Outcome {
 }
 
 /// A claim under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     step: Step,
     contended: bool,
@@ -35,7 +35,7 @@ pub struct Claim {
 }
 
 /// What was decided on the record as it was read, and so must hold until it is rewritten.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Plan {
     /// The record without phantoms.
     record: Record,
@@ -45,7 +45,7 @@ struct Plan {
     holders: Vec<Judged>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Start,
     Locking,

@@ -7,7 +7,7 @@ use crate::identity::verdict::{Subject, Verdict};
 use crate::machine::events::What;
 
 /// How a clear ended: nothing in either list means that the machine was free.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It went through.
     Done {
@@ -21,7 +21,7 @@ pub enum Outcome {
 }
 
 /// A clear under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Clear {
     step: Step,
     force: Option<Force>,
@@ -31,7 +31,7 @@ pub struct Clear {
 }
 
 /// The word of somebody who knows better, about one run and no other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Force {
     /// The run to remove; 0 for a record that has no tokens.
     pub token: u64,
@@ -39,7 +39,7 @@ pub struct Force {
     pub uid: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     Start,
     Locking,

@@ -18,7 +18,7 @@ use crate::machine::events::What;
 use crate::machine::record::{Holder, Record};
 
 /// One step that the protocol asks for. Each says what a crash right after it leaves behind.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Act {
     /// Take the machine lock. Left behind: nothing; the lock goes with its process.
     Lock,
@@ -56,7 +56,7 @@ pub enum Act {
 }
 
 /// What an act brought.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// The machine is asked for its first act.
     Begin,
@@ -75,7 +75,7 @@ pub enum Answer {
 }
 
 /// A record and everybody in it, judged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// What a rewrite starts from.
     pub record: Record,
@@ -88,7 +88,7 @@ pub struct Seen {
 }
 
 /// A subject and the verdict on it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Judged {
     /// Whom it is about.
     pub subject: Subject,
@@ -97,7 +97,7 @@ pub struct Judged {
 }
 
 /// How all lifelines but our own felt.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Felt {
     /// Tokens of those somebody holds, or that would not tell.
     pub taut: Vec<u64>,
@@ -106,7 +106,7 @@ pub struct Felt {
 }
 
 /// What a machine wants next.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Next<Outcome> {
     /// Execute this and come back with its answer.
     Do(Act),

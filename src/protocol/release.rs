@@ -7,7 +7,7 @@ use crate::machine::events::What;
 use crate::machine::record::{LastRun, Record};
 
 /// How a release ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The machine is free.
     Released,
@@ -18,7 +18,7 @@ pub enum Outcome {
 }
 
 /// A release under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Release {
     step: Step,
     run: LastRun,
@@ -26,7 +26,7 @@ pub struct Release {
     event: Option<What>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     Start,
     Locking,

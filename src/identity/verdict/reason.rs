@@ -51,7 +51,7 @@ impl fmt::Display for PhantomReason {
 }
 
 /// Why nothing can be proven about a holder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UnverifiableReason {
     /// It runs, or ran, on another host.
     ForeignHost,

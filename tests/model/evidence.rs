@@ -1,0 +1,95 @@
+//! What a process sees when it reads the record in an imagined world: the product's own `judge`
+//! decides, on evidence that the world supplies.
+
+use std::sync::OnceLock;
+
+use jobguard::identity::host::{Host, Locality};
+use jobguard::identity::process::{Kernel, Sighting};
+use jobguard::identity::verdict::{Evidence, GRACE, Observer, Subject, Touch, View, judge};
+use jobguard::machine::record::{Holder, Record};
+use jobguard::protocol::{Judged, Seen};
+
+use crate::world::{JobState, World};
+
+/// The holder that process `index` records for its child `job`.
+pub fn holder(token: u64, job: usize, index: usize, boot: u8) -> Holder {
+    static BLANK: OnceLock<Holder> = OnceLock::new();
+    let blank = BLANK.get_or_init(|| {
+        serde_json::from_value(serde_json::json!({
+            "token": 0, "mode": "exclusive", "slots": 1, "state": "running", "held_by": "job",
+            "job": { "pid": 0 }, "supervisor": { "pid": 0 },
+            "host": { "boot_id": "", "boot_id_genuine": true, "pid_ns": 1 },
+            "command": [], "started_at": "",
+        }))
+        .unwrap()
+    });
+    let mut holder = blank.clone();
+    holder.token = token;
+    holder.host.boot_id = boot_id(boot);
+    let number = |number: usize| i32::try_from(number).unwrap();
+    holder.job.as_mut().unwrap().pid = number(job);
+    holder.supervisor.as_mut().unwrap().pid = number(index);
+    holder
+}
+
+fn boot_id(boot: u8) -> String {
+    format!("boot {boot}")
+}
+
+/// The child that a holder names.
+pub fn job_of(holder: &Holder) -> usize {
+    usize::try_from(holder.job.as_ref().unwrap().pid).unwrap()
+}
+
+/// The ways in which the record may be seen and judged now, and how many stalls are left then:
+/// whether a release is overdue is up to the observer's patience.
+pub fn judged(world: &World) -> Vec<(Seen, u8)> {
+    let record = world.record.clone().unwrap_or_else(|| Record::new("m1"));
+    let seen_after = |waited| {
+        let judge = |holder: &Holder| judged_after(world, holder, waited);
+        let judged = record.holders.iter().map(judge).collect();
+        Seen { record: record.clone(), judged, now: String::new(), now_ms: 1 }
+    };
+    let stalls = world.faults.stalls;
+    let in_time = seen_after(GRACE / 2);
+    let late = seen_after(GRACE);
+    let differ = stalls > 0 && late != in_time;
+    let late = differ.then(|| (late, stalls - 1));
+    [(in_time, stalls)].into_iter().chain(late).collect()
+}
+
+fn judged_after(world: &World, holder: &Holder, waited: std::time::Duration) -> Judged {
+    let observer = Observer {
+        host: Host {
+            boot_id: boot_id(world.boot),
+            boot_id_genuine: true,
+            pid_ns: 1,
+            ..Host::default()
+        },
+        kernel: Kernel { pidfd: true, pidfd_inode: true, proc: true },
+        locality: Locality::Local,
+        legacy_grace: GRACE,
+    };
+    let job = &world.jobs[job_of(holder)];
+    let supervisor = &world.processes[job.parent];
+    let lifeline = match world.lifelines.get(&holder.token) {
+        Some(Some(_)) => Touch::Taut,
+        Some(None) => Touch::Slack,
+        None => Touch::Unknown("missing".to_owned()),
+    };
+    let evidence = Evidence {
+        view: View::Seen,
+        job: Some(match job.state {
+            JobState::Over if job.reused => Sighting::Reused,
+            JobState::Over => Sighting::Gone,
+            JobState::Gated | JobState::Shut | JobState::Running => Sighting::Alive,
+        }),
+        supervisor: Some(if supervisor.is_alive() { Sighting::Alive } else { Sighting::Gone }),
+        lifeline,
+        job_over_for: waited,
+        ..Evidence::none()
+    };
+    let subject = Subject::Holder(Box::new(holder.clone()));
+    let judgement = judge(&subject, &observer, &evidence);
+    Judged { subject, judgement }
+}

@@ -1,0 +1,144 @@
+//! The explorer: breadth first, through every world that can come about.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use crate::mutant::Mutant;
+use crate::world::{Process, World};
+
+/// What was found.
+pub struct Explored {
+    pub worlds: usize,
+    pub steps: usize,
+    /// Worlds in which nothing more can happen by itself.
+    pub ends: Vec<World>,
+    /// The first broken promise, and the worlds that lead there.
+    pub violation: Option<String>,
+    /// How to get to a world from which nothing but faults leads to an end.
+    pub stuck: Option<String>,
+}
+
+/// Explores every world that comes after this one.
+pub fn explore(first: World, mutant: Mutant) -> Explored {
+    let mut atlas = Atlas::new(&first);
+    let mut found =
+        Explored { worlds: 1, steps: 0, ends: Vec::new(), violation: None, stuck: None };
+    let mut frontier = vec![(0, first.clone())];
+    let mut ended = Vec::new();
+    while !frontier.is_empty() {
+        let mut next = Vec::new();
+        for (number, world) in frontier {
+            let progress = world.progress(mutant);
+            if progress.is_empty() {
+                ended.push(number);
+            }
+            let is_end = progress.is_empty();
+            let by_itself = progress.into_iter().map(|step| (true, step));
+            let by_fault = world.go_wrong().into_iter().map(|world| (false, Ok(world)));
+            for (by_itself, step) in by_itself.chain(by_fault) {
+                found.steps += 1;
+                let after = match step {
+                    Ok(after) => after,
+                    Err(why) => {
+                        let way = atlas.way(first, number, mutant);
+                        found.violation = Some(format!("{why}, by this way:\n{way}"));
+                        return found;
+                    }
+                };
+                let (reached, is_new) = atlas.enter(&after, number, by_itself);
+                if is_new {
+                    next.push((reached, after));
+                }
+            }
+            if is_end {
+                found.ends.push(world);
+            }
+        }
+        frontier = next;
+    }
+    found.worlds = atlas.keys.len();
+    let unfinished = |end: &&World| !end.processes.iter().all(Process::is_over);
+    let stuck_end = found.ends.iter().find(unfinished).map(|end| atlas.number(end));
+    found.stuck =
+        stuck_end.or(atlas.cut_off(&ended)).map(|number| atlas.way(first, number, mutant));
+    found
+}
+
+/// Two hashes of 64 bits stand for a world: two of a million are alike with a probability of one in
+/// 10^26.
+type Key = (u64, u64);
+
+/// All worlds that are known, and the ways between them.
+struct Atlas {
+    hashers: (RandomState, RandomState),
+    numbers: HashMap<Key, usize>,
+    keys: Vec<Key>,
+    /// From where each world was first reached.
+    parents: Vec<usize>,
+    /// From where each is reached without a fault.
+    before: Vec<Vec<u32>>,
+}
+
+impl Atlas {
+    fn new(first: &World) -> Self {
+        let hashers = (RandomState::new(), RandomState::new());
+        let (numbers, keys, parents, before) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut atlas = Self { hashers, numbers, keys, parents, before };
+        atlas.enter(first, 0, false);
+        atlas
+    }
+
+    fn key(&self, world: &World) -> Key {
+        (self.hashers.0.hash_one(world), self.hashers.1.hash_one(world))
+    }
+
+    fn number(&self, world: &World) -> usize {
+        self.numbers[&self.key(world)]
+    }
+
+    /// Enters a world that was reached from another; says its number, and whether it is new.
+    fn enter(&mut self, world: &World, from: usize, by_itself: bool) -> (usize, bool) {
+        let key = self.key(world);
+        let fresh = self.keys.len();
+        let number = *self.numbers.entry(key).or_insert(fresh);
+        if number == fresh {
+            self.keys.push(key);
+            self.parents.push(from);
+            self.before.push(Vec::new());
+        }
+        if by_itself {
+            self.before[number].push(u32::try_from(from).unwrap());
+        }
+        (number, number == fresh)
+    }
+
+    /// A world from which no end is reached without faults, found by walking back from all ends.
+    fn cut_off(&self, ended: &[usize]) -> Option<usize> {
+        let mut reaches = vec![false; self.keys.len()];
+        let mut todo = ended.to_vec();
+        while let Some(number) = todo.pop() {
+            if !std::mem::replace(&mut reaches[number], true) {
+                todo.extend(self.before[number].iter().map(|before| *before as usize));
+            }
+        }
+        reaches.iter().position(|reaches| !reaches)
+    }
+
+    /// The way to a world, told step by step.
+    fn way(&self, first: World, to: usize, mutant: Mutant) -> String {
+        let mut numbers = vec![to];
+        while let Some(number) = numbers.last().copied().filter(|number| *number != 0) {
+            numbers.push(self.parents[number]);
+        }
+        let mut told = String::new();
+        let mut world = first;
+        for number in numbers.into_iter().rev().skip(1) {
+            let steps = world.progress(mutant).into_iter().flatten().chain(world.go_wrong());
+            let next = steps.into_iter().find(|next| self.key(next) == self.keys[number]);
+            let next = next.expect("a way leads from world to world");
+            told.push_str(&world.difference(&next));
+            world = next;
+        }
+        told
+    }
+}
