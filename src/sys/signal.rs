@@ -201,9 +201,16 @@ pub fn die_of(signal: i32) {
     let _ = SignalSet::ALL.without(signal).set_mask(); // on failure the caller's exit code stands
 }
 
-/// Stops this process, until somebody continues it.
-pub fn stop_ourselves() {
-    send_ourselves(libc::SIGSTOP);
+/// Stops this process by signal `signal`, as the job was stopped, until somebody continues it: our
+/// parent is told the signal. All signals must be blocked, and are again afterwards.
+pub fn stop_ourselves(signal: i32) -> io::Result<()> {
+    // If we inherited it ignored, the job did so, too, and set it back. It has its own by now.
+    reset_disposition(signal)?;
+    send_ourselves(signal);
+    // The key's own, if it is still to be read, merges into ours. We stop before the call returns.
+    SignalSet::ALL.without(signal).set_mask()?;
+    SignalSet::ALL.set_mask()?;
+    Ok(())
 }
 
 fn send_ourselves(signal: i32) {
