@@ -41,7 +41,8 @@ fn on_signal(job: &Job, arrival: Arrival, early: bool) -> io::Result<Option<Ende
         if let Some(signal) = stopped_by(job.pid())?
             && stops_us(signal, job.group())
         {
-            stop_ourselves();
+            // If that fails the shell is not told; to it the job seems to run.
+            let _ = stop_ourselves(signal);
         }
         if ourselves == INIT {
             reap_others(job.pid())?;

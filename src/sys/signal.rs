@@ -174,6 +174,18 @@ pub(super) fn set_disposition(signal: i32, to: libc::sighandler_t) -> io::Result
     Ok(())
 }
 
+/// Sets a signal to `SIG_DFL`, one that the C library keeps for itself included: a job can die of
+/// those, and posix_spawn(3) of glibc even starts programs with two of them ignored.
+fn reset_disposition(signal: i32) -> io::Result<()> {
+    // The kernel's struct sigaction differs between architectures, but none is larger than this,
+    // and all zeroes is SIG_DFL, no flags and an empty mask everywhere.
+    let default = [0_u64; 8];
+    let (new, old) = (default.as_ptr(), ptr::null_mut::<u64>());
+    // SAFETY: `new` is valid for reads of the kernel's struct; a null old action is not written.
+    cerr(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, old, KERNEL_SIGSET_SIZE) })?;
+    Ok(())
+}
+
 /// Ends this process by signal `signal`, as the job was ended, without writing a second core.
 ///
 /// Returns where the kernel would not have it: PID 1 of a namespace survives its own signals, and
@@ -183,17 +195,22 @@ pub fn die_of(signal: i32) {
     // not consulted when core_pattern is a pipe (core(5)); an undumpable process never dumps.
     // SAFETY: PR_SET_DUMPABLE takes one `unsigned long`.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong) };
-    // The C libraries refuse this for the signals they hide, and the kernel for SIGKILL; those are
-    // at their default unless we inherited otherwise.
-    let _ = set_disposition(signal, libc::SIG_DFL);
+    let _ = reset_disposition(signal); // refused for SIGKILL, which has no other
     send_ourselves(signal);
     // It is pending now; unblocking delivers it before the call returns.
     let _ = SignalSet::ALL.without(signal).set_mask(); // on failure the caller's exit code stands
 }
 
-/// Stops this process, until somebody continues it.
-pub fn stop_ourselves() {
-    send_ourselves(libc::SIGSTOP);
+/// Stops this process by signal `signal`, as the job was stopped, until somebody continues it: our
+/// parent is told the signal. All signals must be blocked, and are again afterwards.
+pub fn stop_ourselves(signal: i32) -> io::Result<()> {
+    // If we inherited it ignored, the job did so, too, and set it back. It has its own by now.
+    reset_disposition(signal)?;
+    send_ourselves(signal);
+    // The key's own, if it is still to be read, merges into ours. We stop before the call returns.
+    SignalSet::ALL.without(signal).set_mask()?;
+    SignalSet::ALL.set_mask()?;
+    Ok(())
 }
 
 fn send_ourselves(signal: i32) {

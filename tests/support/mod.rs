@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 pub mod held;
 pub mod job_log;
+pub mod probe;
 pub mod strace;
 
 /// No test waits longer than this for anything.

@@ -1,0 +1,69 @@
+//! A job on a terminal: it shares jobguard's process group, so the keys reach it without us, and
+//! the shell's job control works as it does without jobguard.
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use libc::{SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
+use support::probe::{Watched, probe, send};
+use support::{JOBGUARD, Running, Sandbox, require_program, state, until};
+
+/// A terminal with an interactive shell, for its job control, which runs a script; `$@` is a
+/// watched job.
+fn terminal(sandbox: &Sandbox, script: &str, guarded: bool, job: &[&str]) -> Watched {
+    require_program("bash");
+    let mut pty = Command::new(probe());
+    pty.args(["pty", "bash", "--norc", "-ic", script, "script"]);
+    if guarded {
+        pty.args([JOBGUARD, "-m", "m", "--"]);
+    }
+    sandbox.confine(pty.args(job));
+    Watched::greet(Running::start(pty.stdin(Stdio::piped())))
+}
+
+#[test]
+fn the_keys_reach_the_job_once() {
+    let sandbox = Sandbox::new();
+    for guarded in [false, true] {
+        let words = [probe().to_str().unwrap(), "signals", "until=15"];
+        let script = r#""$@"; echo "shell: $?""#;
+        let mut job = terminal(&sandbox, script, guarded, &words);
+        if guarded {
+            assert_eq!(job.group, job.parent, "the job is in jobguard's group");
+        }
+        // ^C ^\ ^Z
+        for (key, signal) in [(b"\x03", SIGINT), (b"\x1c", SIGQUIT), (b"\x1a", SIGTSTP)] {
+            job.types(key);
+            job.says(&format!("{signal} kernel"));
+        }
+        // Had one of them been forwarded as well, it would come before this.
+        for signal in [SIGUSR1, SIGINT, SIGTERM] {
+            send(if guarded { job.parent } else { job.job }, signal);
+            job.says(&format!("{signal} user"));
+        }
+        job.says("shell: 0");
+    }
+}
+
+#[test]
+fn stopping_and_continuing_looks_to_the_shell_as_without_jobguard() {
+    let sandbox = Sandbox::new();
+    for guarded in [false, true] {
+        let script = r#"exec 2>/dev/null; "$@"; echo "shell: $?"
+                        read -r go; fg >/dev/null; echo "shell: $?""#;
+        let words = [probe().to_str().unwrap(), "signals", "default=20", "default=18", "until=2"];
+        let mut job = terminal(&sandbox, script, guarded, &words);
+        job.types(b"\x1a");
+        assert_eq!(job.guard.line(), format!("shell: {}", 128 + SIGTSTP), "guarded: {guarded}");
+        assert_eq!(state(job.job), Some('T'));
+        if guarded {
+            assert_eq!(state(job.parent), Some('T'));
+        }
+        job.types(b"go\n");
+        until("the job goes on", || state(job.job) == Some('S'));
+        job.types(b"\x03");
+        job.says(&format!("{SIGINT} kernel"));
+        job.says("shell: 0");
+    }
+}
