@@ -1,5 +1,5 @@
 //! PID namespaces: numbers that come back by force, jobs that die with their supervisor, and
-//! holders seen from outside, where their PIDs mean nothing.
+//! holders seen from beside, where their PIDs mean nothing, and from above.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 
 mod support;
@@ -8,9 +8,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use jobguard::sys::pidfd::PidFd;
 use rstest::rstest;
 use serde_json::Value;
-use support::{Done, JOBGUARD, Running, Sandbox, require_program, require_root, run};
+use support::{Done, JOBGUARD, Running, Sandbox, require_program, require_root, run, until};
 
 /// How long a slack lifeline takes to be evidence.
 const GRACE: Duration = Duration::from_secs(1);
@@ -42,9 +43,18 @@ fn reason(machine: &Value) -> String {
     machine["reason"].as_str().unwrap_or("").to_owned()
 }
 
-/// A run from outside that does not wait.
-fn try_run(sandbox: &Sandbox) -> Done {
-    run(&mut sandbox.jobguard(["-n", "-m", "m1", "--", "true"]))
+/// A jobguard in a namespace beside the holder's: it sees no process of it.
+fn beside(sandbox: &Sandbox, words: &[&str]) -> Done {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", JOBGUARD]).args(words);
+    sandbox.confine(&mut command);
+    run(&mut command)
+}
+
+/// Verdict and reason, as seen from beside the namespace.
+fn from_beside(sandbox: &Sandbox) -> (i32, String) {
+    let done = beside(sandbox, &["status", "m1", "--json"]);
+    (done.code(), reason(&done.json()))
 }
 
 /// Kills a supervisor and its job, and has another process take the job's PID: `sleep`, or the
@@ -150,31 +160,63 @@ fn a_job_dies_with_its_supervisor_and_the_next_run_inside_clears_it() {
 }
 
 #[test]
-fn outside_a_taut_lifeline_is_a_live_holder_and_one_slack_for_a_second_a_phantom() {
+fn beside_a_taut_lifeline_is_a_live_holder_and_one_slack_for_a_second_a_phantom() {
     let sandbox = Sandbox::new();
     let mut shell = holder(&sandbox, &[]);
-    assert_eq!(from_outside(&sandbox), (0, String::new()));
-    try_run(&sandbox).exits(75);
+    assert_eq!(from_beside(&sandbox), (0, String::new()));
+    beside(&sandbox, &["-n", "-m", "m1", "--", "true"]).exits(75);
     kill_supervisor(&mut shell);
     let before = Instant::now();
-    assert_eq!(from_outside(&sandbox), (1, "supervisor_gone".to_owned()));
+    assert_eq!(from_beside(&sandbox), (1, "supervisor_gone".to_owned()));
     assert!(before.elapsed() >= GRACE, "after {:?} only", before.elapsed());
-    try_run(&sandbox).exits(0).says("supervisor gone");
-    assert_eq!(from_outside(&sandbox), (3, String::new()));
+    beside(&sandbox, &["-n", "-m", "m1", "--", "true"]).exits(0).says("supervisor gone");
+    assert_eq!(from_beside(&sandbox), (3, String::new()));
 }
 
 #[test]
-fn outside_a_job_that_may_outlive_its_supervisor_is_unverifiable() {
+fn beside_a_job_that_may_outlive_its_supervisor_is_unverifiable() {
     let sandbox = Sandbox::new();
     let mut shell = holder(&sandbox, &["--on-supervisor-death", "keep"]);
-    assert_eq!(from_outside(&sandbox), (0, String::new()));
+    assert_eq!(from_beside(&sandbox), (0, String::new()));
     kill_supervisor(&mut shell);
-    assert_eq!(from_outside(&sandbox), (4, "other_namespace".to_owned()));
-    try_run(&sandbox).exits(75);
-    run(&mut sandbox.jobguard(["clear", "m1"])).exits(75);
+    assert_eq!(from_beside(&sandbox), (4, "other_namespace".to_owned()));
+    beside(&sandbox, &["-n", "-m", "m1", "--", "true"]).exits(75);
+    beside(&sandbox, &["clear", "m1"]).exits(75);
+    // From above, the job itself is seen.
+    assert_eq!(from_outside(&sandbox), (0, String::new()));
     say(&mut shell, "kill the job");
     assert_eq!(shell.line(), "0", "inside it is a phantom, and goes");
-    assert_eq!(from_outside(&sandbox), (3, String::new()));
+    assert_eq!(from_beside(&sandbox), (3, String::new()));
+}
+
+/// From the first namespace every process is seen: no lifeline is needed, and nobody waits.
+#[rstest]
+#[case::a_job_that_dies_with_its_supervisor(&[])]
+#[case::a_job_that_does_not(&["--on-supervisor-death", "keep"])]
+fn from_above_processes_are_seen(#[case] options: &[&str]) {
+    let sandbox = Sandbox::new();
+    let mut shell = holder(&sandbox, options);
+    assert_eq!(from_outside(&sandbox), (0, String::new()));
+    let job = namesake(&sandbox.record("m1")["holders"][0]);
+    kill_supervisor(&mut shell);
+    if !options.is_empty() {
+        assert_eq!(from_outside(&sandbox), (0, String::new()), "its job lives on");
+        job.signal(nix::libc::SIGKILL).unwrap();
+    }
+    until("its job is over", || job.is_over().unwrap());
+    assert_eq!(from_outside(&sandbox), (1, "process_gone".to_owned()));
+    let done = run(&mut sandbox.jobguard(["-n", "-m", "m1", "--", "true"]));
+    done.exits(0).says("process not running");
+}
+
+/// The job that a record of another namespace names, found by what identifies it everywhere.
+fn namesake(holder: &Value) -> PidFd {
+    let inode = holder["job"]["pidfd_inode"].as_u64().unwrap();
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
+        PidFd::open(pid).ok()
+    });
+    pids.into_iter().find(|pidfd| pidfd.inode().unwrap() == Some(inode)).expect("it runs")
 }
 
 /// jobguard as the first process of a container that is killed and started again: the PIDs are the
@@ -191,7 +233,8 @@ fn a_container_that_is_restarted_clears_what_it_left() {
         assert_eq!(holder["supervisor"]["pid"], 1);
     }
     // Nobody has to know anything about a holder that is cleared by itself a second later.
-    let next = try_run(&sandbox).exits(0).says("supervisor gone");
+    let next = beside(&sandbox, &["-n", "-m", "m1", "--", "true"]).exits(0);
+    let next = next.says("supervisor gone");
     assert!(!next.stderr().contains("--force"), "{}", next.stderr());
     let phantoms = &sandbox.record("m1")["counters"]["phantoms"];
     println!("cleared after restarts: {phantoms}");

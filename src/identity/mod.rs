@@ -1,10 +1,12 @@
 //! Who is it, where is it, is it alive.
 //!
 //! [`verdict`] is the policy: one pure function from evidence to a verdict. The others gather the
-//! evidence: [`process`] looks at PIDs, [`host`] says which kernel and namespaces we are in,
-//! [`lifeline`] feels FIFOs, [`observe`] puts it together for one holder.
+//! evidence: [`process`] looks at PIDs, [`host`] says which kernel and namespaces we are in, [`inside`]
+//! looks into PID namespaces below ours, [`lifeline`] feels FIFOs, [`observe`] puts it together for
+//! one holder.
 
 pub mod host;
+pub mod inside;
 pub mod lifeline;
 pub mod observe;
 pub mod process;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::time::{ClockId, clock_gettime};
 
 use super::host::Locality;
+use super::inside::Inside;
 use super::lifeline::Feel;
-use super::process::{Kernel, Look, ProcessId};
+use super::process::{Look, ProcessId};
 use super::verdict::{Evidence, Judgement, Observer, Subject, Touch, Verdict, View, judge};
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
@@ -77,7 +78,6 @@ pub fn observe_all(
     observer: &Observer,
     patience: &mut Patience,
 ) -> Vec<Observed> {
-    let kernel = observer.kernel;
     snapshot
         .reading
         .subjects
@@ -96,8 +96,9 @@ pub fn observe_all(
                 Subject::Legacy(legacy) => {
                     evidence.now = unix_seconds();
                     if let Some(pid) = legacy.job_pid {
-                        evidence.job =
-                            sight(kernel, Some(&ProcessId::bare(pid)), true, &mut handles);
+                        let look = observer.kernel.look_for(&ProcessId::bare(pid), true);
+                        handles.processes.extend(look.handle);
+                        evidence.job = Some(look.sighting);
                     }
                 }
                 Subject::Torn(_) => {
@@ -132,13 +133,27 @@ fn look_at_holder(
     handles: &mut Handles,
 ) {
     let (here, kernel) = (&observer.host, observer.kernel);
-    let same_namespace =
-        holder.host.same_kernel(here) && here.pid_ns != 0 && holder.host.pid_ns == here.pid_ns;
-    if same_namespace {
-        let same_time = here.time_ns == holder.host.time_ns;
+    let same_time = here.time_ns == holder.host.time_ns;
+    let mut sight = |look: &dyn Fn(&ProcessId) -> Look, recorded: &Option<ProcessId>| {
+        let Look { sighting, handle } = look(recorded.as_ref()?);
+        handles.processes.extend(handle);
+        Some(sighting)
+    };
+    let mut sight_both = |look: &dyn Fn(&ProcessId) -> Look| {
         evidence.view = View::Seen;
-        evidence.job = sight(kernel, holder.job.as_ref(), same_time, handles);
-        evidence.supervisor = sight(kernel, holder.supervisor.as_ref(), same_time, handles);
+        evidence.job = sight(look, &holder.job);
+        evidence.supervisor = sight(look, &holder.supervisor);
+    };
+    if holder.host.same_kernel(here) {
+        if here.pid_ns != 0 && holder.host.pid_ns == here.pid_ns {
+            sight_both(&|recorded| kernel.look_for(recorded, same_time));
+        } else {
+            let both = [&holder.job, &holder.supervisor].into_iter().flatten();
+            let wanted: Vec<i32> = both.map(|process| process.pid).collect();
+            if let Some(inside) = Inside::look(holder.host.pid_ns, &wanted, here, kernel) {
+                sight_both(&|recorded| inside.look_for(recorded, kernel, same_time));
+            }
+        }
     }
     evidence.lifeline = match dir.feel(holder.token, holder.lifeline.as_deref()) {
         Feel::Taut(writer) => {
@@ -149,17 +164,6 @@ fn look_at_holder(
         Feel::Missing => Touch::Unknown("its lifeline is missing".to_owned()),
         Feel::Unknown(why) => Touch::Unknown(why),
     };
-}
-
-fn sight(
-    kernel: Kernel,
-    recorded: Option<&ProcessId>,
-    same_time: bool,
-    handles: &mut Handles,
-) -> Option<super::process::Sighting> {
-    let Look { sighting, handle } = kernel.look_for(recorded?, same_time);
-    handles.processes.extend(handle);
-    Some(sighting)
 }
 
 /// Whether a damaged record is older than this boot, and nobody holds a lifeline: a power loss

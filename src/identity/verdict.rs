@@ -171,14 +171,15 @@ fn judge_processes(holder: &Holder, evidence: &Evidence) -> Option<(Verdict, Rul
         return Some((Verdict::Phantom(reason), "its job and its supervisor are over"));
     }
     // The supervisor lives, or it can't be told: either way the job that held the machine is over.
-    Some(if evidence.job_over_for < GRACE {
-        (Verdict::Finishing, "its job is over, and its release is due")
-    } else {
-        (
-            Verdict::Phantom(PhantomReason::SupervisorStalled),
-            "its job is over, and the release did not come within a second",
-        )
-    })
+    if evidence.job_over_for < GRACE {
+        return Some((Verdict::Finishing, "its job is over, and its release is due"));
+    }
+    let reason = match supervisor {
+        Some(Sighting::Alive) => PhantomReason::SupervisorStalled,
+        _ => PhantomReason::ProcessGone,
+    };
+    let rule = "its job is over, and the release did not come within a second";
+    Some((Verdict::Phantom(reason), rule))
 }
 
 fn denied(sighting: &Option<Sighting>) -> Option<String> {

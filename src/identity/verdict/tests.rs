@@ -126,12 +126,15 @@ fn processes_decide(
 
 #[test]
 fn a_release_that_does_not_come_within_a_second_is_proof() {
-    let at = |job_over_for| {
-        let evidence = Evidence { job_over_for, ..seen(Sighting::Gone, Sighting::Alive) };
+    let at = |job_over_for, supervisor| {
+        let evidence = Evidence { job_over_for, ..seen(Sighting::Gone, supervisor) };
         here(holder(), &evidence)
     };
-    assert_eq!(at(BEFORE), Verdict::Finishing);
-    assert_eq!(at(GRACE), Verdict::Phantom(PhantomReason::SupervisorStalled));
+    assert_eq!(at(BEFORE, Sighting::Alive), Verdict::Finishing);
+    assert_eq!(at(GRACE, Sighting::Alive), Verdict::Phantom(PhantomReason::SupervisorStalled));
+    // Whoever cannot be told may be gone as well.
+    assert_eq!(at(BEFORE, denied()), Verdict::Finishing);
+    assert_eq!(at(GRACE, denied()), Verdict::Phantom(PhantomReason::ProcessGone));
 }
 
 #[test]
