@@ -61,6 +61,8 @@ impl Error {
 /// An I/O error as people read it: without the "(os error N)" that Rust appends.
 pub fn plain(error: &io::Error) -> String {
     match error.raw_os_error() {
+        // "Try again" is no sentence for people.
+        Some(libc::EAGAIN) => "resource temporarily unavailable (a limit was reached?)".to_owned(),
         Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_owned(),
         None => error.to_string(),
     }

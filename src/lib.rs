@@ -12,7 +12,8 @@
 //! * [`look`]: looking at a machine without its lock, and waiting for it to change
 //! * [`supervise`]: the job's birth, the signals it gets, its end
 //! * [`report`]: everything that is printed
-//! * [`sys`]: the kernel; the only `unsafe`
+//! * [`summary`]: all holders of a machine taken together; [`error`]: what went wrong, in words
+//! * [`sys`]: the kernel; the only `unsafe`, but for two calls into it that carry its conditions
 
 pub mod cli;
 pub mod commands;

@@ -113,8 +113,10 @@ pub fn wait_for_change(
         fds.extend(handles.lifeline.iter().map(|l| (l.as_fd(), Interest::Closed)));
         fds.extend(handles.processes.iter().map(|p| (p.as_fd(), Interest::Readable)));
         if observed.judgement.verdict == Verdict::Finishing {
-            let evidence = &observed.evidence;
-            at_most(GRACE.saturating_sub(evidence.job_over_for.max(evidence.slack_for)));
+            // Whichever of the two is still to ripen; the other may have before, to no effect.
+            let (over, slack) = (observed.evidence.job_over_for, observed.evidence.slack_for);
+            let ripening = [over, slack].into_iter().filter(|waited| *waited < GRACE).max();
+            at_most(GRACE - ripening.unwrap_or_default());
         } else if is_blind(observed) {
             at_most(SLOW_POLL);
         }

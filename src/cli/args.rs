@@ -13,6 +13,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEn
 
 use super::duration;
 use crate::machine::name::MachineName;
+use crate::report::escape::escape_os;
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
 #[derive(Debug, Parser)]
@@ -64,10 +65,10 @@ pub struct RunArgs {
 
     /// Show this instead of the command line.
     #[arg(long, value_name = "TEXT")]
-    pub name: Option<String>,
+    pub name: Option<OsString>,
 
     /// What becomes of the job when jobguard is killed [default: keep, but kill outside the
-    /// initial PID namespace, where nobody could tell that it lives].
+    /// initial PID namespace, and where jobguard itself is to be killed with its parent].
     #[arg(long, value_name = "WHAT", value_enum)]
     pub on_supervisor_death: Option<OnSupervisorDeath>,
 }
@@ -86,7 +87,7 @@ pub enum OnSupervisorDeath {
 #[command(next_help_heading = "General options")]
 pub struct Place {
     /// Where the records are [default: $JOBGUARD_STATE_DIR, else /var/lib/jobguard where you may
-    /// write there, else ~/.local/state/jobguard].
+    /// write there, else $XDG_STATE_HOME/jobguard or ~/.local/state/jobguard].
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
@@ -95,7 +96,7 @@ pub struct Place {
     pub allow_network_fs: bool,
 
     /// Take this for the machine ID [default: $JOBGUARD_HOST_ID, else /etc/machine-id].
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = host_id_parser())]
     pub host_id: Option<String>,
 
     /// How long to wait for the machine lock, which is held for microseconds [default: 5].
@@ -180,6 +181,16 @@ pub struct Common {
 fn machine_parser() -> impl clap::builder::TypedValueParser<Value = MachineName> {
     use clap::builder::{OsStringValueParser, TypedValueParser};
     OsStringValueParser::new().try_map(|name| MachineName::parse(&name))
+}
+
+fn host_id_parser() -> impl clap::builder::TypedValueParser<Value = String> {
+    use clap::builder::{OsStringValueParser, TypedValueParser};
+    OsStringValueParser::new().try_map(host_id)
+}
+
+/// Checks a host ID: it is compared, so nothing may be replaced in it.
+pub fn host_id(id: OsString) -> Result<String, String> {
+    id.into_string().map_err(|id| format!("host ID '{}' is not UTF-8", escape_os(&id)))
 }
 
 fn exit_status(text: &str) -> Result<u8, String> {

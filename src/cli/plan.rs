@@ -11,7 +11,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 
 use super::args::{
-    Common, Look, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command,
+    Common, Look, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command, host_id,
 };
 use crate::machine::name::MachineName;
 use crate::report::escape::{escape, escape_os};
@@ -64,7 +64,7 @@ pub struct RunPlan {
     /// The exit status when it is busy.
     pub busy_exit: u8,
     /// Shown instead of the command line.
-    pub name: Option<String>,
+    pub name: Option<OsString>,
     /// What becomes of the job when we are killed; `None`: as the PID namespace suggests.
     pub on_supervisor_death: Option<OnSupervisorDeath>,
     /// Where the state is.
@@ -97,15 +97,20 @@ pub struct Settings {
 
 impl Settings {
     /// `inner` is what stood after a subcommand, `outer` what stood before.
-    fn resolve(inner: Place, outer: Place) -> Self {
-        let host_id = || env::var("JOBGUARD_HOST_ID").ok().filter(|id| !id.is_empty());
-        Self {
+    fn resolve(inner: Place, outer: Place) -> Result<Self, String> {
+        let set = env::var_os("JOBGUARD_HOST_ID").filter(|id| !id.is_empty());
+        let given = inner.host_id.or(outer.host_id);
+        let host_id = match (given, set) {
+            (Some(id), _) => Some(id),
+            (None, set) => set.map(host_id).transpose()?,
+        };
+        Ok(Self {
+            host_id,
             state_dir: inner.state_dir.or(outer.state_dir),
             allow_network_fs: inner.allow_network_fs || outer.allow_network_fs,
-            host_id: inner.host_id.or(outer.host_id).or_else(host_id),
             lock_timeout: inner.lock_timeout.or(outer.lock_timeout).unwrap_or(LOCK_TIMEOUT),
             legacy_grace: inner.legacy_grace.or(outer.legacy_grace).unwrap_or(LEGACY_GRACE),
-        }
+        })
     }
 }
 
@@ -145,7 +150,7 @@ fn plan_run(machine: MachineName, top: Top) -> Result<Plan, String> {
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
-        settings: Settings::resolve(top.place, Place::default()),
+        settings: Settings::resolve(top.place, Place::default())?,
     }))
 }
 
@@ -170,9 +175,9 @@ fn plan_look(top: Top) -> Result<Plan, String> {
         ));
     }
     let words = [OsString::from("jobguard")].into_iter().chain(top.command);
-    let ask = |common: Common| Ask {
-        json: common.json,
-        settings: Settings::resolve(common.place, top.place.clone()),
+    let ask = |common: Common| -> Result<Ask, String> {
+        let settings = Settings::resolve(common.place, top.place.clone())?;
+        Ok(Ask { json: common.json, settings })
     };
     let look = match Look::try_parse_from(words) {
         Ok(look) => look,
@@ -180,14 +185,14 @@ fn plan_look(top: Top) -> Result<Plan, String> {
     };
     Ok(match look.what {
         Subcommands::Status { machine, explain } => {
-            Plan::Status { machine: machine.name, explain, ask: ask(machine.common) }
+            Plan::Status { machine: machine.name, explain, ask: ask(machine.common)? }
         }
-        Subcommands::List { common } => Plan::List(ask(common)),
+        Subcommands::List { common } => Plan::List(ask(common)?),
         Subcommands::Info { machine } => {
-            Plan::Info { machine: machine.name, ask: ask(machine.common) }
+            Plan::Info { machine: machine.name, ask: ask(machine.common)? }
         }
         Subcommands::Clear { machines, all, force: _, token, common } => {
-            Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common) }
+            Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }
         }
     })
 }
@@ -208,13 +213,15 @@ fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
 /// `--help` and `--version` come as errors, too.
 fn help_or_complaint(error: &clap::Error) -> Result<Plan, String> {
     let text = error.render().to_string();
+    // Our own sentence shows the value as it is; clap's would show it with its bytes replaced.
+    if error.kind() == ErrorKind::ValueValidation
+        && let Some(why) = error.source()
+    {
+        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+        return Err(escape(&format!("{}: {why}", argument.unwrap_or_default())).into_owned());
+    }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Plan::Print(text)),
-        // Our own sentence shows the value as it is; clap's would show it with its bytes replaced.
-        ErrorKind::ValueValidation if let Some(why) = error.source() => {
-            let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-            Err(escape(&format!("{}: {why}", argument.unwrap_or_default())).into_owned())
-        }
         // What was typed may hold anything, and is in there.
         _ => {
             let text = text.trim_start_matches("error: ").lines().map(escape);

@@ -116,7 +116,7 @@ fn report(done: &[Cleared], ask: &Ask) -> Result<u8, Error> {
             output::message(format!(
                 "{}; it was not cleared; {}",
                 human::held_by(machine, subject, judgement),
-                human::force_hint(machine, subject, ask.settings.state_dir.as_deref())
+                human::next_step(machine, subject, judgement, ask.settings.state_dir.as_deref())
             ));
         }
     }

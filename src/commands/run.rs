@@ -8,7 +8,7 @@ use crate::cli::plan::RunPlan;
 use crate::error::Error;
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
-use crate::identity::verdict::{Observer, Verdict};
+use crate::identity::verdict::Observer;
 use crate::look::{Sight, is_blind, look, settled_by, wait_for_change};
 use crate::machine::argument::Argument;
 use crate::machine::record::{Ending, LastRun, Unknown};
@@ -143,7 +143,7 @@ impl Run<'_> {
                 output::message(format!(
                     "{}; waiting, and looking again every few seconds; {}",
                     human::held_by(machine, &blind.subject, &blind.judgement),
-                    human::force_hint(machine, &blind.subject, chosen)
+                    human::next_step(machine, &blind.subject, &blind.judgement, chosen)
                 ));
             }
             wait_for_change(&sight, until, self.job.inherited_mask())?;
@@ -157,7 +157,8 @@ impl Run<'_> {
         match sight.holding().find(|o| outer.contains(machine, o.subject.token())) {
             None => Ok(()),
             Some(own) => Err(Error::Busy(format!(
-                "{}, which this command is part of: it would wait for itself",
+                "{}, which this command is part of: it would wait for itself; run the inner command \
+                 without -m {machine}",
                 human::held_by(machine, &own.subject, &own.judgement)
             ))),
         }
@@ -173,10 +174,7 @@ impl Run<'_> {
         };
         let Summary::Held(holder) = summarize(sight) else { return misled() };
         let chosen = self.plan.settings.state_dir.as_deref();
-        let next = match holder.judgement.verdict {
-            Verdict::Unverifiable(_) => human::force_hint(machine, &holder.subject, chosen),
-            _ => format!("see {}", human::command(&format!("info {machine}"), chosen)),
-        };
+        let next = human::next_step(machine, &holder.subject, &holder.judgement, chosen);
         let held = human::held_by(machine, &holder.subject, &holder.judgement);
         Error::Busy(format!("{held}{waited}; {next}"))
     }

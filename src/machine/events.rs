@@ -85,11 +85,16 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
         lines.push(b'\n');
     }
     let mut log = open_log(dir, mode)?;
-    if log.metadata()?.len() >= ROTATE_AT {
+    let mut length = log.metadata()?.len();
+    if length >= ROTATE_AT {
         rename_in(dir, c"events.jsonl", c"events.1.jsonl", Rename::Replace)?;
         log = open_log(dir, mode)?;
+        length = 0;
     }
-    log.write_all(&lines)
+    log.write_all(&lines).inspect_err(|_| {
+        // Half a line, on a full disk, would spoil the next one, too.
+        let _ = log.set_len(length); // nothing else can be done
+    })
 }
 
 fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {

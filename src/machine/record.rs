@@ -106,7 +106,7 @@ pub struct Holder {
     pub command: Vec<Argument>,
     /// Shown instead of the command line.
     #[serde(default)]
-    pub name: Option<String>,
+    pub name: Option<Argument>,
     /// The job's working directory.
     #[serde(default)]
     pub cwd: Option<Argument>,

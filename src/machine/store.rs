@@ -84,9 +84,12 @@ impl MachineDir {
         Mode::from_bits_truncate(if self.shared { shared } else { own })
     }
 
+    fn doing(&self, doing: &str, file: &str) -> String {
+        format!("{doing} '{}'", escape_path(&self.path.join(file)))
+    }
+
     fn cannot(&self, doing: &str, file: &str) -> impl FnOnce(io::Error) -> Error + use<> {
-        let doing = format!("{doing} '{}'", escape_path(&self.path.join(file)));
-        Error::io(doing)
+        Error::io(self.doing(doing, file))
     }
 
     /// Takes the machine lock, waiting `deadline` at most.
@@ -102,7 +105,7 @@ impl MachineDir {
             | OFlag::O_CLOEXEC;
         loop {
             let file = openat(&self.fd, LOCK, flags, mode)
-                .map_err(|errno| self.cannot("open", LOCK)(errno.into()))?;
+                .map_err(|errno| cannot_write(&self.doing("open", LOCK), errno.into()))?;
             check_plain(&file).map_err(self.cannot("trust", LOCK))?;
             if self.shared {
                 let _ = fchmod(&file, mode); // another member owns it, and has done this

@@ -18,6 +18,12 @@ pub fn explain(sight: &Sight, observer: &Observer) -> String {
 }
 
 fn one(observed: &Observed, observer: &Observer) -> String {
+    let rows = rows(observed, observer);
+    rows.iter().map(|(label, text)| format!("  {label:<22}{text}\n")).collect()
+}
+
+/// The evidence on one holder, by label.
+pub fn rows(observed: &Observed, observer: &Observer) -> Vec<(&'static str, String)> {
     let mut rows = vec![("holder", describe(&observed.subject))];
     match &observed.subject {
         Subject::Holder(holder) => rows.extend(holder_rows(holder, observed, observer)),
@@ -47,7 +53,7 @@ fn one(observed: &Observed, observer: &Observer) -> String {
     }
     rows.push(("decided by", observed.judgement.rule.to_owned()));
     rows.push(("verdict", verdict(&observed.judgement.verdict)));
-    rows.iter().map(|(label, text)| format!("  {label:<22}{text}\n")).collect()
+    rows
 }
 
 fn holder_rows(

@@ -16,7 +16,7 @@ use crate::summary::{Summary, summarize};
 /// What runs, as people call it: its name, else its command line.
 pub fn title(holder: &Holder) -> String {
     match &holder.name {
-        Some(name) => escape(name).into_owned(),
+        Some(name) => escape_os(&name.0),
         None => command_line(&holder.command),
     }
 }
@@ -95,10 +95,19 @@ pub fn held_by(machine: &MachineName, subject: &Subject, judgement: &Judgement) 
     }
 }
 
-/// What to type when somebody is known to be over who cannot be proven so.
-pub fn force_hint(machine: &MachineName, subject: &Subject, chosen: Option<&Path>) -> String {
-    match subject {
-        Subject::Newer(_) => "use the version that wrote it".to_owned(),
+/// What to do about somebody who holds a machine: nothing against one who is proven alive.
+pub fn next_step(
+    machine: &MachineName,
+    subject: &Subject,
+    judgement: &Judgement,
+    chosen: Option<&Path>,
+) -> String {
+    match (&judgement.verdict, subject) {
+        (Verdict::Live | Verdict::Finishing, Subject::Holder(_) | Subject::Legacy(_)) => {
+            let see = command(&format!("info {machine}"), chosen);
+            format!("it is alive: wait for it, or end it; see {see}")
+        }
+        (_, Subject::Newer(_)) => "use the version that wrote it".to_owned(),
         _ => {
             let words = format!("clear {machine} --force --token {}", subject.token());
             format!("if you know it is over: {}", command(&words, chosen))
@@ -159,7 +168,7 @@ pub fn status_line(
         Verdict::Unverifiable(reason) => format!(
             "{machine}: held by {who}{more}, which cannot be verified: {}; {}\n",
             escape(&reason.to_string()),
-            force_hint(machine, &observed.subject, chosen)
+            next_step(machine, &observed.subject, &observed.judgement, chosen)
         ),
     }
 }

@@ -6,9 +6,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::explain::rows;
 use crate::error::Error;
 use crate::identity::observe::Observed;
-use crate::identity::verdict::{Judgement, Subject, Verdict};
+use crate::identity::verdict::{Judgement, Observer, Subject, Verdict};
 use crate::look::Sight;
 use crate::machine::name::MachineName;
 use crate::machine::record::{Counters, LastRun};
@@ -53,6 +54,23 @@ impl<'a> MachineJson<'a> {
             counters: &sight.record.counters,
         }
     }
+}
+
+/// The same machine, with the evidence on every holder.
+pub fn explained(
+    machine: &MachineName,
+    sight: &Sight,
+    observer: Option<&Observer>,
+) -> Result<String, Error> {
+    let mut object = MachineJson::new(machine, sight);
+    if let Some(observer) = observer {
+        for (holder, observed) in object.holders.iter_mut().zip(&sight.observed) {
+            let rows = rows(observed, observer).into_iter();
+            let evidence = rows.map(|(label, text)| (label.replace(' ', "_"), json!(text)));
+            holder["evidence"] = Value::Object(evidence.collect());
+        }
+    }
+    line(&object)
 }
 
 fn holder_json(observed: &Observed) -> Value {

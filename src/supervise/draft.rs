@@ -44,7 +44,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         supervisor: Some(supervisor),
         host: host.clone(),
         command: plan.command.iter().map(|word| Argument(word.clone())).collect(),
-        name: plan.name.clone(),
+        name: plan.name.clone().map(Argument),
         cwd: std::env::current_dir().ok().map(|dir| Argument(dir.into_os_string())),
         uid: uid.as_raw(),
         user: user.map(|user| user.name),

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::environment::{Environment, Holds};
-use super::policy::Group;
+use super::policy::{self, Group};
 use super::program::Program;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
@@ -23,7 +23,7 @@ pub struct Job {
     /// Everything the record says of the holder but token, lifeline and job.
     draft: Holder,
     setting: Setting,
-    /// Signals that were waiting for us when it was forked: it cannot have had them.
+    /// Keys of the terminal that came before it was born, and that it has had from us.
     early: SignalSet,
     child: Option<Child>,
     pidfd: Option<PidFd>,
@@ -62,7 +62,6 @@ impl Job {
             dies_with_supervisor: self.draft.dies_with_supervisor,
             close,
         };
-        self.early = SignalSet::pending()?;
         let child = self.child.insert(fork(&image, setup)?);
         // No pidfd where there are none: then the PID must do, and it is ours until we reap it.
         self.pidfd = match PidFd::open(child.pid()) {
@@ -71,6 +70,21 @@ impl Job {
             Err(error) => return Err(error),
         };
         self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())
+    }
+
+    /// Sends a child in our group the keys that were pressed before it was born: the terminal sent
+    /// them to the group, and the policy takes it that the job has had them. It blocks all signals
+    /// behind its gate, so one that it did have merges with ours.
+    fn hand_over_early_keys(&mut self) {
+        if self.setting.group == Group::Own {
+            return; // it gets everything by the watch
+        }
+        let Ok(pending) = SignalSet::pending() else { return };
+        for key in policy::FOR_GROUP.into_iter().filter(|key| pending.contains(*key)) {
+            if self.signal(key).is_ok() {
+                self.early = self.early.with(key);
+            }
+        }
     }
 
     /// Its PID; 0 before it is born.
@@ -93,7 +107,7 @@ impl Job {
         self.setting.environment.outer()
     }
 
-    /// Signals that came before it was born.
+    /// Keys of the terminal that came before it was born: they wait for us, too, but it has had them.
     pub fn early(&self) -> SignalSet {
         self.early
     }
@@ -123,17 +137,27 @@ impl Job {
     /// # Errors
     /// `EPERM`: it runs under another user by now.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        match (&self.pidfd, self.setting.group) {
-            (Some(pidfd), Group::Own) => pidfd.signal_group(signal).or_else(|error| {
-                match error.raw_os_error() {
-                    // Before Linux 6.9.
-                    Some(libc::EINVAL) => signal_unreaped_group(self.pid(), signal),
-                    _ => Err(error),
-                }
+        if self.setting.group == Group::Own {
+            match self.signal_group(signal) {
+                // It has moved to another group, which is none of ours.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                result => return result,
+            }
+        }
+        match &self.pidfd {
+            Some(pidfd) => pidfd.signal(signal),
+            None => signal_unreaped(self.pid(), signal),
+        }
+    }
+
+    fn signal_group(&self, signal: i32) -> io::Result<()> {
+        let by_number = || signal_unreaped_group(self.pid(), signal);
+        match &self.pidfd {
+            None => by_number(),
+            Some(pidfd) => pidfd.signal_group(signal).or_else(|error| match error.raw_os_error() {
+                Some(libc::EINVAL) => by_number(), // before Linux 6.9
+                _ => Err(error),
             }),
-            (Some(pidfd), Group::Shared) => pidfd.signal(signal),
-            (None, Group::Own) => signal_unreaped_group(self.pid(), signal),
-            (None, Group::Shared) => signal_unreaped(self.pid(), signal),
         }
     }
 
@@ -180,6 +204,7 @@ impl Nursery for Job {
     }
 
     fn open_gate(&mut self) {
+        self.hand_over_early_keys();
         self.gate_error = match self.child.as_mut().map(Child::open_gate) {
             // The child was killed meanwhile, which the watch will find out.
             Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,

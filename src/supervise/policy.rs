@@ -34,17 +34,18 @@ pub struct Reaction {
     pub check_job: bool,
 }
 
-/// Decides about one signal; `early`: it came before the job was born.
+/// Decides about one signal; `early`: it came before the job was born, which has had it since.
 pub fn react(arrival: Arrival, sender: Sender, group: Group, early: bool) -> Reaction {
     // A child's SIGCHLD may have been merged into somebody else's, so every one is a reason to look.
     let check_job = arrival.signal == libc::SIGCHLD;
     let from_kernel = arrival.code > 0;
     let forward = match sender {
         Sender::Ourselves | Sender::Job => false,
+        Sender::Other if early => false,
         // The job's own end is no news to the job.
         Sender::Other if from_kernel && check_job => false,
-        Sender::Other if from_kernel && group == Group::Shared && !early => {
-            !is_for_group(arrival.signal)
+        Sender::Other if from_kernel && group == Group::Shared => {
+            !FOR_GROUP.contains(&arrival.signal)
         }
         // SI_USER without a sender comes from an outer PID namespace, as of `docker stop`.
         Sender::Other => true,
@@ -59,7 +60,7 @@ pub fn sender_of(
     is_descendant: impl FnOnce(i32) -> bool,
 ) -> Sender {
     match arrival {
-        // Only these fill in the sender; for other codes the field may mean something else.
+        // The kernel's own codes are positive, and may use the sender's field for something else.
         Arrival { code, sender, .. } if code > SI_USER || sender <= 0 => Sender::Other,
         Arrival { sender, .. } if sender == ourselves => Sender::Ourselves,
         Arrival { sender, .. } if is_descendant(sender) => Sender::Job,
@@ -68,9 +69,15 @@ pub fn sender_of(
 }
 
 /// Signals that the terminal sends to a whole process group, so that a job in ours has had them.
-fn is_for_group(signal: i32) -> bool {
-    matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH | libc::SIGHUP)
-}
+pub const FOR_GROUP: [i32; 7] = [
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGWINCH,
+    libc::SIGHUP,
+];
 
 /// Whether a job that was stopped by this signal of job control takes us with it: so the shell that
 /// started us sees what it would have seen of the job alone.
@@ -94,6 +101,8 @@ mod tests {
     #[case(libc::SIGTSTP, KERNEL, Sender::Other, Group::Shared, false)]
     #[case(libc::SIGWINCH, KERNEL, Sender::Other, Group::Shared, false)]
     #[case(libc::SIGHUP, KERNEL, Sender::Other, Group::Shared, false)]
+    #[case(libc::SIGTTIN, KERNEL, Sender::Other, Group::Shared, false)]
+    #[case(libc::SIGTTOU, KERNEL, Sender::Other, Group::Shared, false)]
     // A job in its own group needs us for them.
     #[case(libc::SIGINT, KERNEL, Sender::Other, Group::Own, true)]
     #[case(libc::SIGHUP, KERNEL, Sender::Other, Group::Own, true)]
@@ -119,9 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_pressed_before_the_job_was_born_did_not_reach_it() {
+    fn what_the_job_has_had_at_its_birth_is_not_sent_again() {
         let key = Arrival { signal: libc::SIGINT, code: KERNEL, sender: 0 };
-        assert!(react(key, Sender::Other, Group::Shared, true).forward);
+        assert!(!react(key, Sender::Other, Group::Shared, true).forward);
+        let sent = Arrival { signal: libc::SIGINT, code: SI_USER, sender: 7 };
+        assert!(!react(sent, Sender::Other, Group::Shared, true).forward);
+        assert!(react(sent, Sender::Other, Group::Shared, false).forward);
     }
 
     #[test]

@@ -34,10 +34,15 @@ pub fn occupy_standard_descriptors() {
     for fd in 0..=2 {
         // SAFETY: F_GETFD takes no argument and only reads.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
-            let flags = libc::O_RDWR | libc::O_CLOEXEC;
+            let (flags, place) = (libc::O_RDWR | libc::O_CLOEXEC, libc::O_PATH | libc::O_CLOEXEC);
             // SAFETY: the path is a NUL-terminated literal. The lowest free number is `fd`, since
             // all below it are taken.
-            unsafe { libc::open(c"/dev/null".as_ptr(), flags) };
+            let opened = unsafe { libc::open(c"/dev/null".as_ptr(), flags) };
+            if opened == -1 {
+                // A container without /dev: anything that cannot be written to will do.
+                // SAFETY: as above.
+                unsafe { libc::open(c"/".as_ptr(), place) };
+            }
         }
     }
 }
