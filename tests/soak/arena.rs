@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jobguard::sys::pidfd::PidFd;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
 
@@ -143,9 +143,7 @@ impl Arena {
     pub fn wait(&self, at_most: Duration) {
         let mut fds: Vec<PollFd> =
             self.live.values().map(|l| PollFd::new(l.pidfd.as_fd(), PollFlags::POLLIN)).collect();
-        // Rounded up: nobody should turn in circles for the rest of a millisecond.
-        let timeout = PollTimeout::try_from(at_most + Duration::from_millis(1)).unwrap();
-        poll(&mut fds, timeout).unwrap();
+        ppoll(&mut fds, Some(at_most.into()), None).unwrap();
     }
 
     /// Reaps who is over: contenders, and jobs whose supervisors were killed.

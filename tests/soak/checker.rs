@@ -124,12 +124,12 @@ impl Evidence<'_> {
             Ended::Exited(125) if said.contains("No space left") && self.was_full(outcome) => {
                 Ok("outcome: disk full, 125")
             }
-            // Whoever has it may be stopped.
-            Ended::Exited(125)
-                if said.contains("cannot take the machine lock")
-                    && self.weather == Weather::Stops =>
-            {
-                Ok("outcome: no lock, 125")
+            Ended::Exited(125) if said.contains("cannot take the machine lock") => {
+                // Whoever has it may be stopped.
+                match contender.hasty || self.weather == Weather::Stops {
+                    true => Ok("outcome: no lock, 125"),
+                    false => Err("nobody can have had the lock for so long"),
+                }
             }
             _ => Err("nothing explains it"),
         }
@@ -165,3 +165,6 @@ fn read(log: &str, broken: &mut Vec<String>) -> Vec<Ran> {
     }
     jobs
 }
+
+#[cfg(test)]
+mod tests;

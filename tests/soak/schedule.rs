@@ -75,7 +75,9 @@ pub struct Planned {
 impl Planned {
     /// The next attack; always the same number of rolls.
     pub fn next(dice: &mut Dice, weather: Weather) -> Self {
-        let after = Duration::from_micros(dice.below(24_000));
+        // Half of them right after the one before: what that one set off is under way.
+        let (burst, after) = (dice.below(2) == 0, dice.below(30_000));
+        let after = Duration::from_micros(if burst { after / 20 } else { after });
         let (kind, choice, short) = (dice.below(100), dice.below(1 << 32), dice.below(150));
         // Long enough for a release to be overdue.
         let long = Duration::from_millis(900 + dice.below(600));
@@ -100,6 +102,8 @@ pub struct Contender {
     pub machine: String,
     /// How long it waits: `None` for ever.
     pub wait_ms: Option<u64>,
+    /// It gives up on the machine lock soon.
+    pub hasty: bool,
     /// Its job outlives it.
     pub keep: bool,
     pub job_ms: u64,
@@ -119,9 +123,14 @@ impl Contender {
             number,
             machine: format!("m{}", dice.below(MACHINES)),
             wait_ms,
+            hasty: dice.below(6) == 0,
             keep: dice.below(2) == 0,
-            job_ms: if dice.below(20) == 0 { 300 } else { dice.below(40) },
-            status: (dice.below(60)) as i32,
+            job_ms: match dice.below(20) {
+                0 => 300,
+                1..10 => dice.below(40),
+                _ => dice.below(3),
+            },
+            status: dice.below(60) as i32,
         }
     }
 
@@ -132,7 +141,10 @@ impl Contender {
         match self.wait_ms {
             None => {}
             Some(0) => words.push("-n".to_owned()),
-            Some(ms) => words.extend(["-w".to_owned(), format!("{}ms", ms)]),
+            Some(ms) => words.extend(["-w".to_owned(), format!("{ms}ms")]),
+        }
+        if self.hasty {
+            words.extend(["--lock-timeout", "100ms"].map(str::to_owned));
         }
         words.extend(["-m", &self.machine, "--"].map(str::to_owned));
         words
