@@ -146,7 +146,10 @@ impl Chaos {
             (Target::Waiter, _) => "waiters killed",
         });
         self.killed = Some(victim.pid);
-        let follows = |p: &&Process| p.target == Target::Job && p.number == victim.number;
+        // One at the gate may be stopped before it has asked to be killed with its parent: then it
+        // ends, without having begun, when it is continued.
+        let begun = |p: &&Process| p.target == Target::Job && !p.gated;
+        let follows = |p: &&Process| begun(p) && p.number == victim.number;
         if !is_job && !victim.keep {
             let jobs: Vec<&Process> = all.iter().filter(follows).collect();
             jobs.into_iter().for_each(|job| self.dies(sent, job));
