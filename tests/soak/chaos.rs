@@ -127,7 +127,7 @@ impl Chaos {
                 }
             }
             Attack::Fill(time) => self.fill(time),
-            Attack::Delete(machine) => self.delete(&arena.state(), machine),
+            Attack::Delete(machine, time) => self.delete(&arena.state(), machine, time),
             Attack::Rewind => self.rewind(),
         }
     }
@@ -194,13 +194,19 @@ impl Chaos {
         self.count("disk filled");
     }
 
-    fn delete(&mut self, state: &Path, machine: u64) {
-        let sent = now();
-        match std::fs::remove_file(state.join(format!("m{machine}/lock"))) {
-            Ok(()) => self.count("lock files deleted"),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+    fn delete(&mut self, state: &Path, machine: u64, time: Duration) {
+        let (sent, until) = (now(), Instant::now() + time);
+        let lock = state.join(format!("m{machine}/lock"));
+        loop {
+            match std::fs::remove_file(&lock) {
+                Ok(()) => self.count("lock files deleted"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound),
+            }
+            if Instant::now() >= until {
+                break;
+            }
         }
-        self.note(sent, &format!("deleted the lock of m{machine}"));
+        self.note(sent, &format!("deleted the lock of m{machine} until now"));
     }
 
     /// Whoever is born next gets the PID of the last one killed.

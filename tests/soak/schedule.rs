@@ -58,8 +58,8 @@ pub enum Attack {
     Stop(Target, Duration),
     /// For this long there is no room on the disk.
     Fill(Duration),
-    /// The lock file of a machine, by its number.
-    Delete(u64),
+    /// The lock file of a machine, by its number, again and again for this long.
+    Delete(u64, Duration),
     /// The next PIDs are those that were given first.
     Rewind,
 }
@@ -88,7 +88,12 @@ impl Planned {
             (_, 45..52) => Attack::Rewind,
             (Weather::Stops, 52..97) => Attack::Stop(target, time),
             (Weather::Stops, _) => Attack::Fill(time.min(Duration::from_millis(300))),
-            (Weather::Deletions, _) => Attack::Delete(choice % MACHINES),
+            (Weather::Deletions, _) => {
+                // Half of them just once.
+                let time =
+                    if short < 75 { Duration::ZERO } else { Duration::from_millis(short / 9) };
+                Attack::Delete(choice % MACHINES, time)
+            }
         };
         Self { after, attack, choice: choice / 24 }
     }
