@@ -17,6 +17,9 @@ use crate::schedule::{Attack, Dice, Planned, Target, Weather};
 /// How long a process may take to die of SIGKILL, and its job to follow where it must.
 const DEATH: Duration = Duration::from_secs(10);
 
+/// A supervisor that is stopped for longer than this may miss its release.
+const OVERDUE: Duration = Duration::from_millis(500);
+
 /// What the checker must know of the attacks of one phase.
 #[derive(Debug, Clone, Default)]
 pub struct Struck {
@@ -31,13 +34,21 @@ pub struct Struck {
 /// How often what was done.
 pub type Counts = BTreeMap<&'static str, u64>;
 
+/// Who is stopped.
+struct Stopped {
+    until: Instant,
+    pidfd: PidFd,
+    /// For so long that it must not be killed meanwhile: others are to see what that leads to.
+    spared: Option<i32>,
+}
+
 pub struct Chaos {
     dice: Dice,
     weather: Weather,
     log: File,
     due: Instant,
     planned: Planned,
-    stopped: Vec<(Instant, PidFd)>,
+    stopped: Vec<Stopped>,
     full: Option<(Instant, u64)>,
     killed: Option<i32>,
     filling: PathBuf,
@@ -66,7 +77,8 @@ impl Chaos {
 
     /// When there will be something to do.
     pub fn due(&self) -> Instant {
-        let ends = self.stopped.iter().map(|(due, _)| *due).chain(self.full.map(|(due, _)| due));
+        let ends =
+            self.stopped.iter().map(|stopped| stopped.until).chain(self.full.map(|(due, _)| due));
         ends.min().map_or(self.due, |end| end.min(self.due))
     }
 
@@ -89,8 +101,8 @@ impl Chaos {
 
     /// Ends what was to last until now.
     fn let_go(&mut self, until: Instant) {
-        for (_, pidfd) in self.stopped.extract_if(.., |(due, _)| *due <= until) {
-            let lives = pidfd.signal(libc::SIGCONT).is_ok();
+        for stopped in self.stopped.extract_if(.., |stopped| stopped.until <= until) {
+            let lives = stopped.pidfd.signal(libc::SIGCONT).is_ok();
             let what = if lives { "continued" } else { "killed while stopped" };
             *self.counts.entry(what).or_default() += 1;
         }
@@ -115,7 +127,9 @@ impl Chaos {
     fn attack(&mut self, arena: &Arena, planned: Planned) {
         match planned.attack {
             Attack::Kill(target) => {
-                let all = arena.processes();
+                let spared: Vec<i32> = self.stopped.iter().filter_map(|s| s.spared).collect();
+                let mut all = arena.processes();
+                all.retain(|process| !spared.contains(&process.pid));
                 if let Some(victim) = choose(&all, target, planned.choice) {
                     self.kill(&all[victim], &all);
                 }
@@ -172,7 +186,8 @@ impl Chaos {
         let Process { target, number, machine, pid, pidfd, .. } = victim;
         let what = format!("stopped {target:?} of {number} on {machine}, PID {pid}, for {time:?}");
         self.note(sent, &what);
-        self.stopped.push((Instant::now() + time, pidfd));
+        let spared = (time > OVERDUE).then_some(pid);
+        self.stopped.push(Stopped { until: Instant::now() + time, pidfd, spared });
         self.count(match target {
             Target::Job => "jobs stopped",
             Target::Supervisor => "supervisors stopped",

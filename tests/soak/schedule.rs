@@ -79,8 +79,8 @@ impl Planned {
         let (burst, after) = (dice.below(2) == 0, dice.below(30_000));
         let after = Duration::from_micros(if burst { after / 20 } else { after });
         let (kind, choice, short) = (dice.below(100), dice.below(1 << 32), dice.below(150));
-        // Long enough for a release to be overdue.
-        let long = Duration::from_millis(900 + dice.below(600));
+        // Long enough for others to see for a second that a release is overdue.
+        let long = Duration::from_millis(1500 + dice.below(1500));
         let time = if choice % 8 == 0 { long } else { Duration::from_millis(5 + short) };
         let target = [Target::Supervisor, Target::Waiter, Target::Job][(choice % 3) as usize];
         let attack = match (weather, kind) {
