@@ -8,8 +8,11 @@ use std::process::Command;
 
 use rstest::rstest;
 use serde_json::json;
-use support::probe::{Watched, bare, executable, launch, not_executable, probe};
-use support::{Done, Running, Sandbox, run, sleeps, until};
+use support::probe::{Watched, bare, executable, launch, not_executable, probe, send};
+use support::strace::{Point, struck, tracee};
+use support::{
+    Done, PATIENCE, Running, Sandbox, ends, require_program, require_root, run, sleeps, until,
+};
 
 const GUARD: [&str; 2] = ["-m", "m"];
 
@@ -183,4 +186,25 @@ fn without_a_path_the_default_one_is_searched() {
     };
     without("true").exits(0).silent();
     without("tool").exits(127);
+}
+
+/// Its SIGCHLD said that the job had stopped. When that is asked for, it is over.
+#[test]
+fn a_job_that_ends_while_its_stop_is_looked_at_as_root() {
+    require_root("tracing");
+    require_program("strace");
+    let sandbox = Sandbox::new();
+    let line = ["-m", "m", "--", "sh", "-c", "echo $$; kill -STOP $$; exit 7"].map(str::to_owned);
+    let looked = Point { name: "waitid".to_owned(), occurrence: 1 };
+    let mut guard = Running::start(&mut struck(&sandbox, &looked, "signal=STOP", &line));
+    let job = guard.line().parse().unwrap();
+    let trace = sandbox.path("trace");
+    until("the supervisor is stopped after its first look", || {
+        std::fs::read_to_string(&trace).is_ok_and(|text| text.contains("stopped by SIGSTOP"))
+    });
+    send(job, libc::SIGCONT);
+    assert!(ends(job, PATIENCE));
+    send(tracee(&guard).expect("a process that is traced"), libc::SIGCONT);
+    assert_eq!(guard.wait().code(), Some(7));
+    last(&sandbox, "exited", 7);
 }

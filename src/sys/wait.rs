@@ -92,9 +92,14 @@ unsafe fn child_fields(info: &libc::siginfo_t) -> (i32, i32) {
 }
 
 /// The signal that stopped the child `pid`, if one did since this was last asked.
+///
+/// A zombie is no child to a waitid(2) that does not ask for ends: one that ended just now, since
+/// its end was last asked for, is simply not stopped. Its SIGCHLD is on its way.
 pub fn stopped_by(pid: i32) -> io::Result<Option<i32>> {
-    match wait(pid, libc::WSTOPPED | libc::WNOHANG)? {
-        Some(Ended::Signaled(signal)) => Ok(Some(signal)),
-        Some(Ended::Exited(_)) | None => Ok(None),
+    match wait(pid, libc::WSTOPPED | libc::WNOHANG) {
+        Ok(Some(Ended::Signaled(signal))) => Ok(Some(signal)),
+        Ok(Some(Ended::Exited(_)) | None) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -1,0 +1,157 @@
+//! What is to happen, from the seed alone: who contends for what, and how, and which attack comes
+//! when. Whom an attack hits also depends on who is there at that moment.
+
+use std::time::Duration;
+
+/// Machines that are contended for.
+pub const MACHINES: u64 = 3;
+
+/// `SplitMix64`: every seed is a good one.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `sides`.
+    pub fn below(&mut self, sides: u64) -> u64 {
+        self.roll() % sides
+    }
+}
+
+/// Which faults come together. A deleted lock file combined with a stopped supervisor is beyond
+/// what jobguard promises, so these never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    /// Kills, stops, a full disk, PIDs that come back.
+    Stops,
+    /// Kills, deleted lock files, PIDs that come back.
+    Deletions,
+}
+
+/// Whom an attack is aimed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A jobguard that has a child.
+    Supervisor,
+    /// A jobguard that has none yet, or no more.
+    Waiter,
+    /// A job, behind its gate or past it, with or without a supervisor.
+    Job,
+}
+
+/// One attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attack {
+    Kill(Target),
+    /// For this long.
+    Stop(Target, Duration),
+    /// For this long there is no room on the disk.
+    Fill(Duration),
+    /// The lock file of a machine, by its number, again and again for this long.
+    Delete(u64, Duration),
+    /// The next PIDs are those that were given first.
+    Rewind,
+}
+
+/// An attack, when it comes, and which of those whom it may hit it does hit.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned {
+    pub after: Duration,
+    pub attack: Attack,
+    pub choice: u64,
+}
+
+impl Planned {
+    /// The next attack; always the same number of rolls.
+    pub fn next(dice: &mut Dice, weather: Weather) -> Self {
+        // Half of them right after the one before: what that one set off is under way.
+        let (burst, after) = (dice.below(2) == 0, dice.below(30_000));
+        let after = Duration::from_micros(if burst { after / 20 } else { after });
+        let (kind, choice, short) = (dice.below(100), dice.below(1 << 32), dice.below(150));
+        // Long enough for others to see for a second that a release is overdue.
+        let long = Duration::from_millis(1500 + dice.below(1500));
+        let time = if choice % 8 == 0 { long } else { Duration::from_millis(5 + short) };
+        let target = [Target::Supervisor, Target::Waiter, Target::Job][(choice % 3) as usize];
+        let attack = match (weather, kind) {
+            (_, 0..45) => Attack::Kill(target),
+            (_, 45..52) => Attack::Rewind,
+            (Weather::Stops, 52..97) => Attack::Stop(target, time),
+            (Weather::Stops, _) => Attack::Fill(time.min(Duration::from_millis(300))),
+            (Weather::Deletions, _) => {
+                // Half of them just once.
+                let time =
+                    if short < 75 { Duration::ZERO } else { Duration::from_millis(short / 9) };
+                Attack::Delete(choice % MACHINES, time)
+            }
+        };
+        Self { after, attack, choice: choice / 24 }
+    }
+}
+
+/// One jobguard and its job.
+#[derive(Debug, Clone)]
+pub struct Contender {
+    /// Its own for ever.
+    pub number: u64,
+    pub machine: String,
+    /// How long it waits: `None` for ever.
+    pub wait_ms: Option<u64>,
+    /// It gives up on the machine lock soon.
+    pub hasty: bool,
+    /// Its job outlives it.
+    pub keep: bool,
+    pub job_ms: u64,
+    /// The job's exit status.
+    pub status: i32,
+}
+
+impl Contender {
+    pub fn new(seed: u64, number: u64) -> Self {
+        let dice = &mut Dice::new(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
+        let wait_ms = match dice.below(10) {
+            0 => Some(0),
+            1 | 2 => Some(dice.below(400)),
+            _ => None,
+        };
+        Self {
+            number,
+            machine: format!("m{}", dice.below(MACHINES)),
+            wait_ms,
+            hasty: dice.below(6) == 0,
+            keep: dice.below(2) == 0,
+            job_ms: match dice.below(20) {
+                0 => 300,
+                1..10 => dice.below(40),
+                _ => dice.below(3),
+            },
+            status: dice.below(60) as i32,
+        }
+    }
+
+    /// What follows `jobguard` on its command line, up to the job.
+    pub fn options(&self) -> Vec<String> {
+        let keep = if self.keep { "keep" } else { "kill" };
+        let mut words = vec!["--on-supervisor-death".to_owned(), keep.to_owned()];
+        match self.wait_ms {
+            None => {}
+            Some(0) => words.push("-n".to_owned()),
+            Some(ms) => words.extend(["-w".to_owned(), format!("{ms}ms")]),
+        }
+        if self.hasty {
+            words.extend(["--lock-timeout", "100ms"].map(str::to_owned));
+        }
+        words.extend(["-m", &self.machine, "--"].map(str::to_owned));
+        words
+    }
+}
