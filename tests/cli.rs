@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use rstest::rstest;
-use support::{Done, Sandbox, run};
+use support::{Done, JOBGUARD, Sandbox, run};
 
 /// A sandbox with programs on the PATH that are called like this, and say what they were given.
 fn sandbox_with(programs: &[&str]) -> Sandbox {
@@ -227,4 +227,24 @@ fn a_command_that_cannot_be_run_is_refused_before_anything_is_made() {
             .says(&format!("cannot run '{command}'"));
         assert!(!sandbox.state().exists());
     }
+}
+
+#[test]
+fn a_host_id_is_compared_so_nothing_is_replaced_in_it() {
+    let sandbox = Sandbox::new();
+    let bad = OsStr::from_bytes(b"\xff");
+    let flag = [OsStr::new("-m"), OsStr::new("m1"), OsStr::new("--host-id"), bad, "true".as_ref()];
+    run(&mut sandbox.jobguard(flag)).exits(64).says("'\\xff' is not UTF-8");
+    let mut command = sandbox.jobguard(["-m", "m1", "true"]);
+    run(command.env("JOBGUARD_HOST_ID", bad)).exits(64).says("JOBGUARD_HOST_ID").says("'\\xff'");
+}
+
+#[test]
+fn the_evidence_speaks_json_too() {
+    let sandbox = Sandbox::new();
+    let ask = ["sh", "-c", "\"$0\" status m1 --explain --json", JOBGUARD];
+    let done = run(&mut sandbox.jobguard(["-m", "m1"].iter().chain(&ask))).exits(0);
+    let evidence = &done.json()["holders"][0]["evidence"];
+    assert_eq!((&evidence["job_found"], &evidence["lifeline"]), (&"alive".into(), &"taut".into()));
+    assert_eq!(evidence["decided_by"], "its job is alive");
 }

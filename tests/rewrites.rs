@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rstest::rstest;
 use serde_json::{Value, json};
-use support::{Running, Sandbox, run};
+use support::{JOBGUARD, Running, Sandbox, run};
 
 /// A holder on this host, now, whose job has this PID and no other mark.
 fn holder(token: u64, pid: u32) -> Value {
@@ -247,4 +248,15 @@ fn arguments_are_kept_exactly_and_shown_safely() {
     drop(held.child.stdin.take());
     held.wait();
     assert_eq!(sandbox.events("m1")[0]["command"], recorded);
+}
+
+/// What is shown for a run is kept as it was given, too.
+#[test]
+fn a_name_that_is_no_text_is_kept_exactly_and_escaped_when_shown() {
+    let sandbox = Sandbox::new();
+    let name = OsStr::from_bytes(b"a\xff\x1b[31m");
+    let words = [OsStr::new("-m"), OsStr::new("m1"), OsStr::new("--name"), name];
+    let job = ["sh", "-c", "\"$0\" status m1", JOBGUARD].map(OsStr::new);
+    let done = run(&mut sandbox.jobguard(words.into_iter().chain(job))).exits(0);
+    assert!(done.stdout().starts_with("m1: running \"a\\xff\\u{1b}[31m\" ("), "{}", done.stdout());
 }

@@ -102,7 +102,9 @@ impl Settings {
         let given = inner.host_id.or(outer.host_id);
         let host_id = match (given, set) {
             (Some(id), _) => Some(id),
-            (None, set) => set.map(host_id).transpose()?,
+            (None, set) => {
+                set.map(host_id).transpose().map_err(|why| format!("JOBGUARD_HOST_ID: {why}"))?
+            }
         };
         Ok(Self {
             host_id,

@@ -8,7 +8,7 @@ use crate::cli::plan::RunPlan;
 use crate::error::Error;
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
-use crate::identity::verdict::Observer;
+use crate::identity::verdict::{Observer, Verdict};
 use crate::look::{Sight, is_blind, look, settled_by, wait_for_change};
 use crate::machine::argument::Argument;
 use crate::machine::record::{Ending, LastRun, Unknown};
@@ -174,7 +174,12 @@ impl Run<'_> {
         };
         let Summary::Held(holder) = summarize(sight) else { return misled() };
         let chosen = self.plan.settings.state_dir.as_deref();
-        let next = human::next_step(machine, &holder.subject, &holder.judgement, chosen);
+        let next = match holder.judgement.verdict {
+            Verdict::Unverifiable(_) => {
+                human::next_step(machine, &holder.subject, &holder.judgement, chosen)
+            }
+            _ => format!("see {}", human::command(&format!("info {machine}"), chosen)),
+        };
         let held = human::held_by(machine, &holder.subject, &holder.judgement);
         Error::Busy(format!("{held}{waited}; {next}"))
     }

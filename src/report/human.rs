@@ -103,7 +103,7 @@ pub fn next_step(
     chosen: Option<&Path>,
 ) -> String {
     match (&judgement.verdict, subject) {
-        (Verdict::Live | Verdict::Finishing, Subject::Holder(_) | Subject::Legacy(_)) => {
+        (Verdict::Live | Verdict::Finishing, Subject::Holder(_)) => {
             let see = command(&format!("info {machine}"), chosen);
             format!("it is alive: wait for it, or end it; see {see}")
         }
