@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use libc::{SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
@@ -66,4 +67,30 @@ fn stopping_and_continuing_looks_to_the_shell_as_without_jobguard() {
         job.says(&format!("{SIGINT} kernel"));
         job.says("shell: 0");
     }
+}
+
+/// The terminal sends a key to the group as it is: a job that is born a moment later has not had it.
+#[test]
+fn a_key_pressed_right_before_the_job_is_born_reaches_it() {
+    require_program("strace");
+    let sandbox = Sandbox::new();
+    let mut pty = Command::new(probe());
+    // The gate is made after the lifeline and before the fork; here that takes half a second.
+    pty.args(["pty", "strace", "-qq", "-o", "/dev/null"]);
+    pty.args(["-e", "inject=socketpair:delay_enter=500000", JOBGUARD, "-m", "m", "--"]);
+    pty.args(["sh", "-c", "echo survived"]);
+    sandbox.confine(&mut pty);
+    let mut guard = Running::start(pty.stdin(Stdio::piped()));
+    let begun = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("life.");
+    until("the claim has its lifeline", || {
+        let listed = std::fs::read_dir(sandbox.machine("m")).into_iter().flatten();
+        listed.flatten().any(|entry| begun(&entry.file_name()))
+    });
+    guard.child.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+    let lines = std::iter::repeat_with(|| guard.line()).take_while(|line| !line.is_empty());
+    let told: Vec<String> = lines.collect();
+    assert!(!told.iter().any(|line| line.contains("survived")), "{told:?}");
+    guard.wait();
+    let last = &sandbox.record("m")["last"];
+    assert_eq!((&last["ended"], &last["code"]), (&"signaled".into(), &SIGINT.into()));
 }
