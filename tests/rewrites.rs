@@ -19,7 +19,7 @@ use support::{JOBGUARD, Running, Sandbox, run};
 
 /// A holder on this host, now, whose job has this PID and no other mark.
 fn holder(token: u64, pid: u32) -> Value {
-    let mut host = serde_json::to_value(Host::here(None)).unwrap();
+    let mut host = serde_json::to_value(Host::here(None).unwrap()).unwrap();
     host["x"] = json!({ "host": [1, { "a": null }] });
     json!({
         "token": token, "mode": "exclusive", "slots": 1, "parent": null, "state": "running",

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 use serde::Serialize;
 use serde_json::Value;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::argument::Argument;
 use super::record::LastRun;
 use super::store::check_plain;
+use crate::sys::file::{fchmod, fstat, openat};
 use crate::sys::rename::{Rename, rename_in};
 
 /// The log's name.
@@ -85,7 +86,7 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
         lines.push(b'\n');
     }
     let mut log = open_log(dir, mode)?;
-    let mut length = log.metadata()?.len();
+    let mut length = u64::try_from(fstat(&log)?.st_size).unwrap_or(0);
     if length >= ROTATE_AT {
         rename_in(dir, c"events.jsonl", c"events.1.jsonl", Rename::Replace)?;
         log = open_log(dir, mode)?;
