@@ -33,7 +33,10 @@ fn escape_as(text: &str, how: impl Fn(char) -> String) -> Cow<'_, str> {
 /// All of them are in the first plane: four digits say which.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            char,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Escapes bytes that are not UTF-8 as `\xNN`, and what [`escape`] does.
@@ -70,6 +73,7 @@ mod tests {
     fn terminals_get_nothing_to_obey() {
         assert_eq!(escape("a\x1b[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
         assert_eq!(escape("größe 漢"), "größe 漢");
+        assert_eq!(escape("\u{61c}\u{200f}\u{2066}"), "\\u{61c}\\u{200f}\\u{2066}");
         assert_eq!(escape_os(OsStr::from_bytes(b"a\xffb\n")), "a\\xffb\\n");
     }
 
