@@ -157,6 +157,27 @@ fn when_tokens_are_used_up_nothing_runs_and_nothing_breaks() {
     }
 }
 
+/// The machine lock is held meanwhile: the time must not grow with the square of their number.
+#[test]
+fn a_record_full_of_phantoms_is_cleared_in_time() {
+    let sandbox = Sandbox::new();
+    let host = serde_json::to_value(Host::here(None)).unwrap();
+    let small = |token: u64| {
+        json!({
+            "token": token, "mode": "exclusive", "slots": 1, "state": "running", "held_by": "job",
+            "job": { "pid": NOBODY }, "command": [], "started_at": "",
+            "host": { "boot_id": host["boot_id"], "pid_ns": host["pid_ns"] },
+        })
+    };
+    let holders: Vec<Value> = (1..=45_000).map(small).collect();
+    sandbox.plant("m1", record(45_000, &holders).to_string());
+    run(&mut sandbox.jobguard(["status", "m1"])).exits(1).silent();
+    let done = run(&mut sandbox.jobguard(["clear", "m1"])).exits(0);
+    assert_eq!(done.stderr().lines().count(), holders.len());
+    assert_eq!(sandbox.events("m1").len(), holders.len());
+    assert_eq!(sandbox.record("m1")["counters"]["phantoms"]["process_gone"], holders.len());
+}
+
 /// Makes a file older than any boot.
 fn before_this_boot(path: &Path) {
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(978_307_200); // 2001

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -15,6 +16,7 @@ use super::record::LastRun;
 use super::store::check_plain;
 use crate::sys::file::{fchmod, fstat, openat};
 use crate::sys::rename::{Rename, rename_in};
+use crate::sys::retry::retry;
 
 /// The log's name.
 pub const FILE: &str = "events.jsonl";
@@ -80,11 +82,6 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
     if events.is_empty() {
         return Ok(());
     }
-    let mut lines = Vec::new();
-    for event in events {
-        serde_json::to_writer(&mut lines, event)?;
-        lines.push(b'\n');
-    }
     let mut log = open_log(dir, mode)?;
     let mut length = u64::try_from(fstat(&log)?.st_size).unwrap_or(0);
     if length >= ROTATE_AT {
@@ -92,14 +89,31 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
         log = open_log(dir, mode)?;
         length = 0;
     }
+    let mut lines = Vec::new();
+    if is_torn(&log, length)? {
+        lines.push(b'\n');
+    }
+    for event in events {
+        serde_json::to_writer(&mut lines, event)?;
+        lines.push(b'\n');
+    }
     log.write_all(&lines).inspect_err(|_| {
         // Half a line, on a full disk, would spoil the next one, too.
         let _ = log.set_len(length); // nothing else can be done
     })
 }
 
+/// Whether the last line was not written to its end: SIGKILL stops a long write(2) between two
+/// pages, a power loss anywhere. The next line must not become a part of it.
+fn is_torn(log: &File, length: u64) -> io::Result<bool> {
+    let Some(last) = length.checked_sub(1) else { return Ok(false) };
+    let mut byte = [0];
+    let read = retry(|| log.read_at(&mut byte, last))?; // none, when somebody truncated it just now
+    Ok(read == 1 && byte != *b"\n")
+}
+
 fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
-    let flags = OFlag::O_WRONLY
+    let flags = OFlag::O_RDWR
         | OFlag::O_APPEND
         | OFlag::O_CREAT
         | OFlag::O_NOFOLLOW
@@ -111,4 +125,38 @@ fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
         fchmod(&log, mode)?; // the umask took bits away
     }
     Ok(File::from(log))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn a_torn_line_spoils_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join(FILE);
+        let event = Event {
+            time: "t".to_owned(),
+            machine: "m1".to_owned(),
+            token: 5,
+            what: What::ForceCleared { verdict: "live".to_owned(), uid: 0, holder: Value::Null },
+        };
+        let line = serde_json::to_string(&event).unwrap() + "\n";
+        let append = |events: &[Event]| {
+            append(
+                File::open(dir.path()).unwrap().as_fd(),
+                events,
+                Mode::from_bits_truncate(0o644),
+            )
+            .unwrap();
+            fs::read_to_string(&log).unwrap()
+        };
+        assert_eq!(append(&[event.clone(), event.clone()]), line.repeat(2));
+        fs::write(&log, format!("{line}{{\"time\":")).unwrap();
+        assert_eq!(append(std::slice::from_ref(&event)), format!("{line}{{\"time\":\n{line}"));
+        assert_eq!(append(&[event]), format!("{line}{{\"time\":\n{line}{line}"));
+    }
 }
