@@ -161,7 +161,7 @@ fn when_tokens_are_used_up_nothing_runs_and_nothing_breaks() {
 #[test]
 fn a_record_full_of_phantoms_is_cleared_in_time() {
     let sandbox = Sandbox::new();
-    let host = serde_json::to_value(Host::here(None)).unwrap();
+    let host = serde_json::to_value(Host::here(None).unwrap()).unwrap();
     let small = |token: u64| {
         json!({
             "token": token, "mode": "exclusive", "slots": 1, "state": "running", "held_by": "job",
