@@ -10,4 +10,5 @@ mod strangers;
 mod support;
 
 mod arena;
+mod giants;
 mod planted;
