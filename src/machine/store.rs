@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -103,6 +103,7 @@ impl MachineDir {
             | OFlag::O_NOFOLLOW
             | OFlag::O_NONBLOCK
             | OFlag::O_CLOEXEC;
+        let begun = Instant::now();
         loop {
             let file = openat(&self.fd, LOCK, flags, mode)
                 .map_err(|errno| cannot_write(&self.doing("open", LOCK), errno.into()))?;
@@ -110,14 +111,18 @@ impl MachineDir {
             if self.shared {
                 let _ = fchmod(&file, mode); // another member owns it, and has done this
             }
-            let asked =
-                lock::take(File::from(file), deadline).map_err(self.cannot("lock", LOCK))?;
+            let left = deadline.saturating_sub(begun.elapsed());
+            let asked = lock::take(File::from(file), left).map_err(self.cannot("lock", LOCK))?;
             let lock = match asked {
                 Asked::Taken(lock) => lock,
                 Asked::TimedOut(file) => return Err(self.lock_timeout(&file, deadline)),
             };
             if self.is_current(&lock).map_err(self.cannot("look at", LOCK))? {
                 return Ok(lock);
+            }
+            // Whoever replaces it again and again gets no more than the deadline either.
+            if begun.elapsed() >= deadline {
+                return Err(self.lock_replaced(deadline));
             }
         }
     }
@@ -133,6 +138,12 @@ impl MachineDir {
                  end it, or wait longer with --lock-timeout"
             ),
         }
+    }
+
+    fn lock_replaced(&self, deadline: Duration) -> Error {
+        let waited = humantime::format_duration(deadline);
+        let detail = format!("somebody has replaced its file again and again for {waited}");
+        Error::LockTimeout { machine: self.name.clone(), detail }
     }
 
     /// Whether the lock's file is still the one at its path.

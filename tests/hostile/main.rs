@@ -11,4 +11,5 @@ mod support;
 
 mod arena;
 mod giants;
+mod locked;
 mod planted;
