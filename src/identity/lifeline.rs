@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
-use nix::unistd::mkfifoat;
+use nix::unistd::{geteuid, mkfifoat};
 
 /// A lifeline's identity: device and inode, as `"259:1048633"` in the record.
 ///
@@ -54,7 +54,6 @@ pub fn feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> Feel {
 }
 
 fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Result<Feel> {
-    let is_fifo = |stat: &FileStat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
     let is_it = |stat: &FileStat| {
         is_fifo(stat) && expected.is_none_or(|id| LifelineId::of(stat).to_string() == id)
     };
@@ -77,6 +76,10 @@ fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Res
     }
 }
 
+fn is_fifo(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
+}
+
 /// The read end of a lifeline: whoever keeps it open is alive.
 #[derive(Debug)]
 pub struct Lifeline(OwnedFd);
@@ -89,6 +92,11 @@ impl Lifeline {
         mkfifoat(dir, name, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let reader = openat(dir, name, flags, Mode::empty())?;
+        let stat = fstat(&reader)?;
+        if !is_fifo(&stat) || stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
+            // Somebody put another file there, whose mode is none of our business.
+            return Err(Errno::EEXIST);
+        }
         fchmod(&reader, Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH)?;
         Ok(Self(reader))
     }

@@ -4,15 +4,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::geteuid;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::argument::Argument;
 use super::record::LastRun;
-use super::store::check_plain;
+use super::store::{check_plain, open_lasting};
 use crate::sys::rename::{Rename, rename_in};
 
 /// The log's name.
@@ -98,16 +97,7 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
 }
 
 fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
-    let flags = OFlag::O_WRONLY
-        | OFlag::O_APPEND
-        | OFlag::O_CREAT
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_CLOEXEC;
-    let log = openat(dir, FILE, flags, mode)?;
-    let stat = check_plain(&log)?;
-    if Mode::from_bits_truncate(stat.st_mode) != mode && stat.st_uid == geteuid().as_raw() {
-        fchmod(&log, mode)?; // the umask took bits away
-    }
-    Ok(File::from(log))
+    let log = open_lasting(dir, FILE, OFlag::O_WRONLY | OFlag::O_APPEND, mode)?;
+    check_plain(&log)?;
+    Ok(log)
 }

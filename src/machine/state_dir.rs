@@ -1,15 +1,17 @@
 //! The state directory: where it is, and whether it can be trusted.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{AccessFlags, Gid, Uid, User, access, getegid, geteuid, getgroups};
 
@@ -130,21 +132,33 @@ impl StateDir {
 
     /// The names of all machines that have a directory, sorted.
     pub fn machines(&self) -> Result<Vec<MachineName>, Error> {
-        let cannot = |error| Error::Io {
+        let cannot = |errno: Errno| Error::Io {
             doing: format!("list the state directory '{}'", escape_path(&self.path)),
-            source: error,
+            source: errno.into(),
         };
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut dir = Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(cannot)?;
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(cannot)? {
+        for entry in dir.iter() {
             let entry = entry.map_err(cannot)?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Ok(name) = MachineName::parse(&entry.file_name())
+            if let Ok(name) = MachineName::parse(OsStr::from_bytes(entry.file_name().to_bytes()))
+                && self.is_directory(&name, entry.file_type())
             {
                 names.push(name);
             }
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Some file systems do not say the type of what they list.
+    fn is_directory(&self, name: &MachineName, listed: Option<Type>) -> bool {
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        match listed {
+            Some(kind) => kind == Type::Directory,
+            None => fstatat(&self.fd, name.as_str(), flags)
+                .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR),
+        }
     }
 
     /// Its absolute path.

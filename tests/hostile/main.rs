@@ -4,6 +4,8 @@
 //! Real users, by their IDs; all of it needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 
+#[path = "../support/still.rs"]
+mod still;
 #[path = "../support/strangers.rs"]
 mod strangers;
 #[path = "../support/mod.rs"]
@@ -13,3 +15,4 @@ mod arena;
 mod giants;
 mod locked;
 mod planted;
+mod swapped;
