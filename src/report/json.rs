@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::escape::is_unsafe;
 use super::explain::rows;
 use crate::error::Error;
 use crate::identity::observe::Observed;
@@ -109,6 +110,19 @@ fn verdict_codes(verdict: &Verdict) -> (&'static str, Option<&'static str>) {
 /// One line of JSON.
 pub fn line<T: Serialize>(value: &T) -> Result<String, Error> {
     let mut text = serde_json::to_string(value).map_err(Error::io("write JSON"))?;
+    if text.contains(is_unsafe) {
+        text = text.chars().map(escaped).collect();
+    }
     text.push('\n');
     Ok(text)
+}
+
+/// JSON escapes only the first 32 control characters, and people read it on terminals, too. What is
+/// unsafe can stand in strings alone, where its number means the same.
+fn escaped(char: char) -> String {
+    let mut units = [0; 2];
+    match is_unsafe(char) {
+        false => char.to_string(),
+        true => char.encode_utf16(&mut units).iter().map(|u| format!("\\u{u:04x}")).collect(),
+    }
 }

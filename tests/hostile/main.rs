@@ -16,3 +16,4 @@ mod giants;
 mod locked;
 mod planted;
 mod swapped;
+mod words;
