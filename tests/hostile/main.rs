@@ -12,6 +12,7 @@ mod strangers;
 mod support;
 
 mod arena;
+mod flood;
 mod giants;
 mod locked;
 mod planted;
