@@ -14,6 +14,7 @@ mod support;
 mod arena;
 mod flood;
 mod giants;
+mod innocents;
 mod locked;
 mod planted;
 mod swapped;
