@@ -23,8 +23,13 @@ pub struct LifelineId {
 }
 
 impl LifelineId {
+    /// The identity of the FIFO with this device and inode.
+    pub fn new(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
     fn of(stat: &FileStat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
+        Self::new(stat.st_dev, stat.st_ino)
     }
 }
 
@@ -45,6 +50,12 @@ pub enum Feel {
     Missing,
     /// It cannot be opened, or is another one than was recorded: says nothing.
     Unknown(String),
+}
+
+/// The identity and the owner of the FIFO `name` in `dir`; `None` when there is none.
+pub fn whose(dir: BorrowedFd<'_>, name: &str) -> Option<(LifelineId, u32)> {
+    let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+    is_fifo(&stat).then(|| (LifelineId::of(&stat), stat.st_uid))
 }
 
 /// Feels the lifeline `name` in `dir`; `expected` is its recorded identity, if one is.

@@ -18,4 +18,5 @@ mod innocents;
 mod locked;
 mod planted;
 mod swapped;
+mod warrants;
 mod words;

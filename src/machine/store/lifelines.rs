@@ -11,7 +11,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::MachineDir;
 use crate::error::Error;
-use crate::identity::lifeline::{Feel, Lifeline, feel};
+use crate::identity::lifeline::{Feel, Lifeline, LifelineId, feel, whose};
 use crate::machine::record::MAX_TOKEN;
 use crate::report::escape::escape_path;
 use crate::sys::rename::{Rename, rename_in};
@@ -84,6 +84,11 @@ impl MachineDir {
     /// Feels the lifeline of the run `token`.
     pub fn feel(&self, token: u64, expected: Option<&str>) -> Feel {
         feel(self.fd.as_fd(), &lifeline_name(token), expected)
+    }
+
+    /// The identity and the owner of the lifeline of the run `token`.
+    pub fn whose_lifeline(&self, token: u64) -> Option<(LifelineId, u32)> {
+        whose(self.fd.as_fd(), &lifeline_name(token))
     }
 
     /// The tokens of all lifelines there are, and the names of what crashed processes left half
