@@ -112,7 +112,8 @@ impl Stage {
     fn survives(&self, point: &Point, swap: Swap, line: &[String]) {
         let before = self.outside(swap);
         let mut command = struck(&self.sandbox, point, "signal=STOP", line);
-        let mut struck = Running::start(command.stderr(std::process::Stdio::piped()));
+        command.env_remove("LD_LIBRARY_PATH").stderr(std::process::Stdio::piped());
+        let mut struck = Running::start(&mut command);
         let trace = self.sandbox.path("trace");
         until("it is stopped", || {
             let stopped =
@@ -160,7 +161,8 @@ fn at_every_system_call_as_root(#[case] line: &[&str], #[case] swaps: &[Swap]) {
     let begun = Instant::now();
     let line: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
     let stage = Stage::set();
-    ends_soon(&mut traced(&stage.sandbox, &line)).exits(0);
+    // Cargo's; the loader would look through all of it.
+    ends_soon(traced(&stage.sandbox, &line).env_remove("LD_LIBRARY_PATH")).exits(0);
     let points = misleading(&points(&stage.sandbox, "O_NOFOLLOW"));
     for swap in swaps {
         strike_all(&points, |point| {
