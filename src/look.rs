@@ -3,6 +3,7 @@
 //! Read, probe, read again: if the record changed in between, what was probed may belong to
 //! another run, so start over. Nothing is written, and a held machine lock is no hindrance.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,10 @@ pub fn look(
     probe(dir, &snapshot, observer, patience)
 }
 
+/// Beyond so many holders, lifelines that nobody recorded are looked at again and again, and not
+/// watched: somebody may have planted more of them than there are descriptors.
+const MAX_WATCHED: usize = 64;
+
 fn probe(
     dir: &MachineDir,
     snapshot: &Snapshot,
@@ -80,10 +85,13 @@ fn probe(
     patience: &mut Patience,
 ) -> Result<Sight, Error> {
     let mut observed = observe_all(dir, snapshot, observer, patience);
-    for token in dir.lifelines()?.tokens {
-        if !observed.iter().any(|other| other.subject.token() == token) {
-            observed.extend(observe_unrecorded(dir, token, observer));
+    let named: HashSet<u64> = observed.iter().map(|other| other.subject.token()).collect();
+    for token in dir.lifelines()?.tokens.into_iter().filter(|token| !named.contains(token)) {
+        let Some(mut unrecorded) = observe_unrecorded(dir, token, observer) else { continue };
+        if observed.len() >= MAX_WATCHED {
+            unrecorded.handles = Handles::default();
         }
+        observed.push(unrecorded);
     }
     Ok(Sight { record: snapshot.reading.record.clone(), observed })
 }

@@ -65,11 +65,12 @@ struct Held {
     /// The token of a lifeline that is to be unlinked if the protocol fails.
     made: Option<u64>,
     reads: u32,
+    makes: u32,
     /// Names of what crashes left half made, from the last time the directory was listed.
     scratch: Vec<String>,
 }
 
-/// After so many rereads somebody is playing with us.
+/// After so many rereads, or lifelines, somebody is playing with us.
 const MAX_READS: u32 = 1000;
 
 /// The error of a protocol that was answered what it did not ask: a defect of ours.
@@ -118,13 +119,7 @@ impl<'a> Transaction<'a> {
         match act {
             Act::Lock => self.state.lock = Some(self.dir.lock(self.lock_timeout)?),
             Act::Read => return self.read(),
-            Act::MakeLifeline(token) => match self.dir.make_lifeline(token)? {
-                Some(lifeline) => {
-                    self.lifeline = Some(lifeline);
-                    self.state.made = Some(token);
-                }
-                None => return Ok(Answer::Taken),
-            },
+            Act::MakeLifeline(token) => return self.make_lifeline(token),
             Act::FeelOthers => return self.feel_others(),
             Act::ReadAgain => {
                 let now = self.dir.read()?;
@@ -194,6 +189,20 @@ impl<'a> Transaction<'a> {
         let record = snapshot.reading.record.clone();
         self.state.seen = Some(snapshot);
         Ok(Answer::Seen(Box::new(Seen { record, judged, now, now_ms })))
+    }
+
+    fn make_lifeline(&mut self, token: u64) -> Result<Answer, Error> {
+        self.state.makes += 1;
+        if self.state.makes > MAX_READS {
+            return Err(Error::State(format!(
+                "every lifeline that we could make in '{}' is there already: somebody plants them",
+                crate::report::escape::escape_path(self.dir.path())
+            )));
+        }
+        let Some(lifeline) = self.dir.make_lifeline(token)? else { return Ok(Answer::Taken) };
+        self.lifeline = Some(lifeline);
+        self.state.made = Some(token);
+        Ok(Answer::Done)
     }
 
     fn feel_others(&mut self) -> Result<Answer, Error> {

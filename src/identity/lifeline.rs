@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::unistd::geteuid;
 
 use crate::sys::file::{fchmod, fstat, lstatat, mkfifoat, openat};
 
@@ -24,8 +25,13 @@ pub struct LifelineId {
 }
 
 impl LifelineId {
+    /// The identity of the FIFO with this device and inode.
+    pub fn new(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
     fn of(stat: &FileStat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
+        Self::new(stat.st_dev, stat.st_ino)
     }
 }
 
@@ -48,6 +54,12 @@ pub enum Feel {
     Unknown(String),
 }
 
+/// The identity and the owner of the FIFO `name` in `dir`; `None` when there is none.
+pub fn whose(dir: BorrowedFd<'_>, name: &str) -> Option<(LifelineId, u32)> {
+    let stat = lstatat(dir, name).ok()?;
+    is_fifo(&stat).then(|| (LifelineId::of(&stat), stat.st_uid))
+}
+
 /// Feels the lifeline `name` in `dir`; `expected` is its recorded identity, if one is.
 pub fn feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> Feel {
     try_feel(dir, name, expected)
@@ -55,7 +67,6 @@ pub fn feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> Feel {
 }
 
 fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Result<Feel> {
-    let is_fifo = |stat: &FileStat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits();
     let is_it = |stat: &FileStat| {
         is_fifo(stat) && expected.is_none_or(|id| LifelineId::of(stat).to_string() == id)
     };
@@ -78,6 +89,10 @@ fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Res
     }
 }
 
+fn is_fifo(stat: &FileStat) -> bool {
+    stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits()
+}
+
 /// The read end of a lifeline: whoever keeps it open is alive.
 #[derive(Debug)]
 pub struct Lifeline(OwnedFd);
@@ -90,6 +105,11 @@ impl Lifeline {
         mkfifoat(dir, name, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let reader = openat(dir, name, flags, Mode::empty())?;
+        let stat = fstat(&reader)?;
+        if !is_fifo(&stat) || stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
+            // Somebody put another file there, whose mode is none of our business.
+            return Err(Errno::EEXIST);
+        }
         fchmod(&reader, Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH)?;
         Ok(Self(reader))
     }

@@ -3,7 +3,7 @@
 //! [`verdict`] is the policy: one pure function from evidence to a verdict. The others gather the
 //! evidence: [`process`] looks at PIDs, [`host`] says which kernel and namespaces we are in, [`inside`]
 //! looks into PID namespaces below ours, [`lifeline`] feels FIFOs, [`observe`] puts it together for
-//! one holder.
+//! one holder. [`warrant`] is the one way from a record to a process that may be signalled.
 
 pub mod host;
 pub mod inside;
@@ -12,3 +12,4 @@ pub mod observe;
 pub mod process;
 pub mod stat;
 pub mod verdict;
+pub mod warrant;

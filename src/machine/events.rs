@@ -7,14 +7,13 @@ use std::os::unix::fs::FileExt;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use nix::unistd::geteuid;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::argument::Argument;
 use super::record::LastRun;
-use super::store::check_plain;
-use crate::sys::file::{fchmod, fstat, openat};
+use super::store::{check_plain, open_lasting};
+use crate::sys::file::fstat;
 use crate::sys::rename::{Rename, rename_in};
 use crate::sys::retry::retry;
 
@@ -113,18 +112,9 @@ fn is_torn(log: &File, length: u64) -> io::Result<bool> {
 }
 
 fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
-    let flags = OFlag::O_RDWR
-        | OFlag::O_APPEND
-        | OFlag::O_CREAT
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_CLOEXEC;
-    let log = openat(dir, FILE, flags, mode)?;
-    let stat = check_plain(&log)?;
-    if Mode::from_bits_truncate(stat.st_mode) != mode && stat.st_uid == geteuid().as_raw() {
-        fchmod(&log, mode)?; // the umask took bits away
-    }
-    Ok(File::from(log))
+    let log = open_lasting(dir, FILE, OFlag::O_RDWR | OFlag::O_APPEND, mode)?;
+    check_plain(&log)?;
+    Ok(log)
 }
 
 #[cfg(test)]

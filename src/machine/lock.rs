@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, User};
 
-use crate::report::escape::escape_os;
+use crate::report::escape::{escape, escape_os};
 use crate::sys::retry::retry;
 
 /// A held machine lock.
@@ -101,8 +101,16 @@ pub fn owner(file: &File) -> Option<String> {
         return Some(format!("a process that got it from PID {pid}, which is over,"));
     }
     let command = command.strip_suffix(b"\n").unwrap_or(&command);
+    let user = user(&pid).map(|user| format!(" of user {user}")).unwrap_or_default();
     Some(match command {
-        b"" => format!("PID {pid}"),
-        command => format!("PID {pid} ({})", escape_os(OsStr::from_bytes(command))),
+        b"" => format!("PID {pid}{user}"),
+        command => format!("PID {pid} ({}){user}", escape_os(OsStr::from_bytes(command))),
     })
+}
+
+/// The user of a process: the name, else the number.
+fn user(pid: &str) -> Option<String> {
+    let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+    let known = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    Some(known.map_or_else(|| uid.to_string(), |user| escape(&user.name).into_owned()))
 }

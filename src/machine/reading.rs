@@ -37,6 +37,10 @@ impl Reading {
     }
 
     fn try_parse(machine: &str, bytes: &[u8]) -> Result<Self, String> {
+        if is_overgrown(bytes) {
+            let why = "its record has more in it than any record".to_owned();
+            return Ok(Self::only(machine, Subject::Unreadable(why)));
+        }
         let wrong = |error: serde_json::Error| error.to_string();
         let value: Value = serde_json::from_slice(bytes).map_err(wrong)?;
         let Value::Object(mut object) = value else {
@@ -72,6 +76,30 @@ impl Reading {
             }
         }
     }
+}
+
+/// Whether JSON has more parts than any record of ours: few bytes of it can become a hundred times
+/// as many in memory, and whoever looks must not choke on what somebody planted.
+///
+/// Bytes of a command line that is not UTF-8 are numbers, as many as execve(2) takes; of all else
+/// there is little.
+pub fn is_overgrown(bytes: &[u8]) -> bool {
+    const MAX_NUMBERS: usize = 1 << 21;
+    const MAX_PARTS: usize = 1 << 16;
+    let (mut numbers, mut parts) = (0, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b',' => numbers += 1,
+            b'{' | b'[' | b':' => parts += 1,
+            _ => {}
+        }
+    }
+    numbers > MAX_NUMBERS || parts > MAX_PARTS
 }
 
 #[cfg(test)]

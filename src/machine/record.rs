@@ -19,6 +19,9 @@ pub const SCHEMA: u64 = 1;
 /// floating-point numbers keeps apart from its neighbours.
 pub const MAX_TOKEN: u64 = (1 << 53) - 2;
 
+/// The most holders that a record may name: each is looked for, and that takes its time.
+pub const MAX_HOLDERS: usize = 256;
+
 /// Fields of a later version.
 pub type Unknown = Map<String, Value>;
 
@@ -66,6 +69,12 @@ impl Record {
         let tokens = || self.holders.iter().map(|holder| holder.token);
         if tokens().chain([self.token]).any(|token| token > MAX_TOKEN) {
             return Some(format!("has a token beyond {MAX_TOKEN}"));
+        }
+        if self.holders.len() > MAX_HOLDERS {
+            return Some(format!(
+                "names {} holders, more than any record ({MAX_HOLDERS})",
+                self.holders.len()
+            ));
         }
         let distinct: BTreeSet<u64> = tokens().collect();
         (distinct.len() < self.holders.len()).then(|| "names a token twice".to_owned())

@@ -1,12 +1,14 @@
 //! The state directory: where it is, and whether it can be trusted.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode};
@@ -17,7 +19,7 @@ use super::store::MachineDir;
 use crate::error::{Error, plain};
 use crate::identity::host::Locality;
 use crate::report::escape::escape_path;
-use crate::sys::file::{access, file_system, fstat, open};
+use crate::sys::file::{access, entries, file_system, fstat, lstatat, open, open_dir};
 use crate::sys::retry::retry;
 
 /// The system-wide state directory; it survives a reboot.
@@ -131,21 +133,30 @@ impl StateDir {
 
     /// The names of all machines that have a directory, sorted.
     pub fn machines(&self) -> Result<Vec<MachineName>, Error> {
-        let cannot = |error| Error::Io {
+        let cannot = |errno: Errno| Error::Io {
             doing: format!("list the state directory '{}'", escape_path(&self.path)),
-            source: error,
+            source: errno.into(),
         };
+        let entries = open_dir(&self.fd).and_then(|mut dir| entries(&mut dir)).map_err(cannot)?;
         let mut names = Vec::new();
-        for entry in retry(|| std::fs::read_dir(&self.path)).map_err(cannot)? {
-            let entry = entry.map_err(cannot)?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Ok(name) = MachineName::parse(&entry.file_name())
+        for entry in entries {
+            if let Ok(name) = MachineName::parse(OsStr::from_bytes(entry.file_name().to_bytes()))
+                && self.is_directory(&name, entry.file_type())
             {
                 names.push(name);
             }
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Some file systems do not say the type of what they list.
+    fn is_directory(&self, name: &MachineName, listed: Option<Type>) -> bool {
+        match listed {
+            Some(kind) => kind == Type::Directory,
+            None => lstatat(&self.fd, name.as_str())
+                .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR),
+        }
     }
 
     /// Its absolute path.

@@ -10,11 +10,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode};
+use nix::sys::stat::{Mode, umask};
 
 use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
@@ -100,26 +100,23 @@ impl MachineDir {
     /// excludes nobody who comes now, so we start over with the new one.
     pub fn lock(&self, deadline: Duration) -> Result<MachineLock, Error> {
         let mode = self.mode(0o600, 0o660);
-        let flags = OFlag::O_RDWR
-            | OFlag::O_CREAT
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_CLOEXEC;
+        let begun = Instant::now();
         loop {
-            let file = openat(&self.fd, LOCK, flags, mode)
-                .map_err(|errno| cannot_write(&self.doing("open", LOCK), errno.into()))?;
+            let file = open_lasting(self.fd.as_fd(), LOCK, OFlag::O_RDWR, mode)
+                .map_err(|error| cannot_write(&self.doing("open", LOCK), error))?;
             check_plain(&file).map_err(self.cannot("trust", LOCK))?;
-            if self.shared {
-                let _ = fchmod(&file, mode); // another member owns it, and has done this
-            }
-            let asked =
-                lock::take(File::from(file), deadline).map_err(self.cannot("lock", LOCK))?;
+            let left = deadline.saturating_sub(begun.elapsed());
+            let asked = lock::take(file, left).map_err(self.cannot("lock", LOCK))?;
             let lock = match asked {
                 Asked::Taken(lock) => lock,
                 Asked::TimedOut(file) => return Err(self.lock_timeout(&file, deadline)),
             };
             if self.is_current(&lock).map_err(self.cannot("look at", LOCK))? {
                 return Ok(lock);
+            }
+            // Whoever replaces it again and again gets no more than the deadline either.
+            if begun.elapsed() >= deadline {
+                return Err(self.lock_replaced(deadline));
             }
         }
     }
@@ -135,6 +132,12 @@ impl MachineDir {
                  end it, or wait longer with --lock-timeout"
             ),
         }
+    }
+
+    fn lock_replaced(&self, deadline: Duration) -> Error {
+        let waited = humantime::format_duration(deadline);
+        let detail = format!("somebody has replaced its file again and again for {waited}");
+        Error::LockTimeout { machine: self.name.clone(), detail }
     }
 
     /// Whether the lock's file is still the one at its path.
@@ -162,9 +165,41 @@ impl MachineDir {
     }
 }
 
+/// Opens a file that lasts, or makes it with this mode. It is born with that, whatever the umask is,
+/// so a crash leaves none that others cannot open.
+///
+/// One that is there keeps its mode: in a shared directory another member could have moved a secret
+/// of ours there, to have us open it to the group.
+pub(super) fn open_lasting(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    access: OFlag,
+    mode: Mode,
+) -> io::Result<File> {
+    let flags = access | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let mut tries = 0;
+    loop {
+        match openat(dir, name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => {}
+            opened => return Ok(File::from(opened?)),
+        }
+        let inherited = umask(Mode::empty());
+        let made = openat(dir, name, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode);
+        umask(inherited);
+        tries += 1;
+        match made {
+            Err(Errno::EEXIST) if tries < MAX_TRIES => {} // somebody else made it meanwhile
+            made => return Ok(File::from(made?)),
+        }
+    }
+}
+
+/// A file that comes and goes more often than this while we open it is not to be had.
+const MAX_TRIES: usize = 100;
+
 /// Refuses what is no regular file of one name: in a shared directory another member could have
 /// linked a file of ours there, to have us change it.
-pub(super) fn check_plain(file: impl AsFd) -> io::Result<FileStat> {
+pub(super) fn check_plain(file: impl AsFd) -> io::Result<()> {
     let stat = fstat(file)?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(io::Error::other("it is not a regular file"));
@@ -172,5 +207,5 @@ pub(super) fn check_plain(file: impl AsFd) -> io::Result<FileStat> {
     if stat.st_nlink > 1 {
         return Err(io::Error::other("it has another name elsewhere (a hard link)"));
     }
-    Ok(stat)
+    Ok(())
 }

@@ -5,14 +5,17 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Escapes control characters, and those that reorder text.
+/// Escapes control characters, and those that reorder text or cannot be seen.
 pub fn escape(text: &str) -> Cow<'_, str> {
     escape_as(text, |char| char.escape_default().to_string())
 }
 
 /// Does to JSON what [`escape`] does to text, in JSON's own way: all of it stands in strings.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
-    escape_as(json, |char| format!("\\u{:04x}", u32::from(char)))
+    escape_as(json, |char| {
+        let mut units = [0; 2];
+        char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+    })
 }
 
 fn escape_as(text: &str, how: impl Fn(char) -> String) -> Cow<'_, str> {
@@ -30,13 +33,13 @@ fn escape_as(text: &str, how: impl Fn(char) -> String) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// All of them are in the first plane: four digits say which.
+/// Control characters (category Cc), and those of Cf, Zl and Zp: marks, joiners, overrides, tags.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
-        || matches!(
-            char,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
+        || matches!(char,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Escapes bytes that are not UTF-8 as `\xNN`, and what [`escape`] does.

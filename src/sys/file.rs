@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::dir::Dir;
+use nix::dir::{Dir, Entry};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{FileStat, Mode};
@@ -34,14 +34,14 @@ pub fn open_dir(dir: impl AsFd) -> Result<Dir> {
     retry(|| Dir::openat(&dir, ".", flags, Mode::empty()))
 }
 
-/// The names in a directory, `.` and `..` included.
-pub fn names(dir: &mut Dir) -> Result<Vec<std::ffi::CString>> {
-    let mut entries = dir.iter();
-    let mut names = Vec::new();
-    while let Some(entry) = retry(|| entries.next().transpose())? {
-        names.push(entry.file_name().to_owned());
+/// What is in a directory, `.` and `..` included.
+pub fn entries(dir: &mut Dir) -> Result<Vec<Entry>> {
+    let mut listing = dir.iter();
+    let mut entries = Vec::new();
+    while let Some(entry) = retry(|| listing.next().transpose())? {
+        entries.push(entry);
     }
-    Ok(names)
+    Ok(entries)
 }
 
 /// fstat(2).

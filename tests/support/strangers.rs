@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::{JOBGUARD, Running, require_program, require_root};
 
 /// A user who has no passwd entry, and their group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User(pub u32);
 
 pub const ALICE: User = User(51_001);

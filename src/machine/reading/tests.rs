@@ -78,7 +78,7 @@ fn damaged(#[case] bytes: &[u8]) {
 
 #[test]
 fn deep_nesting_does_not_overflow_the_stack() {
-    let deep = "[".repeat(100_000);
+    let deep = "[".repeat(60_000);
     assert!(matches!(subject(deep.as_bytes()), Subject::Torn(_)));
 }
 
@@ -126,4 +126,25 @@ fn schema_0_with_nonsense_is_damaged_and_its_other_fields_are_kept() {
     // A field of theirs that is called like one of ours cannot be kept.
     assert!(!reading.record.unknown.contains_key("token"));
     assert!(serde_json::to_string(&reading.record).is_ok());
+}
+
+/// What holds few bytes may take a hundred times as many to parse.
+#[rstest]
+#[case::objects("{},".repeat(70_000))]
+#[case::depth("[".repeat(100_000))]
+#[case::members(r#""":0,"#.repeat(70_000))]
+#[case::numbers("0,".repeat((1 << 21) + 1))]
+#[case::behind_a_string(format!(r#""\"{{{{","\\",{}"#, "[],".repeat(70_000)))]
+fn what_is_overgrown_is_not_parsed(#[case] bytes: String) {
+    assert!(is_overgrown(bytes.as_bytes()));
+    assert!(matches!(subject(bytes.as_bytes()), Subject::Unreadable(_)));
+}
+
+#[test]
+fn the_longest_command_line_is_not_overgrown() {
+    let argument = Argument(OsString::from_vec(vec![0xff; 2 << 20]));
+    let bytes = serde_json::to_vec(&argument).unwrap();
+    assert!(!is_overgrown(&bytes));
+    let text = format!("\"{}\"", r#"{[:,\"\\"#.repeat(1 << 20));
+    assert!(!is_overgrown(text.as_bytes()), "what stands in a string is text");
 }

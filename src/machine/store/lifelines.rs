@@ -7,10 +7,10 @@ use nix::errno::Errno;
 
 use super::MachineDir;
 use crate::error::Error;
-use crate::identity::lifeline::{Feel, Lifeline, feel};
+use crate::identity::lifeline::{Feel, Lifeline, LifelineId, feel, whose};
 use crate::machine::record::MAX_TOKEN;
 use crate::report::escape::escape_path;
-use crate::sys::file::{link_in, names, open_dir, unlinkat};
+use crate::sys::file::{entries, link_in, open_dir, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
 
 const LIFE: &str = "life.";
@@ -83,14 +83,19 @@ impl MachineDir {
         feel(self.fd.as_fd(), &lifeline_name(token), expected)
     }
 
+    /// The identity and the owner of the lifeline of the run `token`.
+    pub fn whose_lifeline(&self, token: u64) -> Option<(LifelineId, u32)> {
+        whose(self.fd.as_fd(), &lifeline_name(token))
+    }
+
     /// The tokens of all lifelines there are, and the names of what crashed processes left half
     /// made.
     pub fn lifelines(&self) -> Result<Listing, Error> {
         let cannot = |errno: Errno| self.cannot("list", "")(errno.into());
-        let names = open_dir(&self.fd).and_then(|mut dir| names(&mut dir)).map_err(cannot)?;
+        let entries = open_dir(&self.fd).and_then(|mut dir| entries(&mut dir)).map_err(cannot)?;
         let mut listing = Listing { tokens: Vec::new(), scratch: Vec::new() };
-        for name in names {
-            let Ok(name) = name.to_str() else { continue };
+        for entry in entries {
+            let Ok(name) = entry.file_name().to_str() else { continue };
             if let Some(token) = name.strip_prefix(LIFE) {
                 // Not what we would have written: not ours.
                 let ours = |token: &u64| *token <= MAX_TOKEN && lifeline_name(*token) == name;

@@ -13,7 +13,7 @@ use super::MachineDir;
 use crate::error::Error;
 use crate::identity::verdict::Subject;
 use crate::machine::lock::MachineLock;
-use crate::machine::reading::Reading;
+use crate::machine::reading::{Reading, is_overgrown};
 use crate::machine::record::Record;
 use crate::sys::file::{fchmod, openat, rmdirat, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
@@ -82,6 +82,9 @@ impl MachineDir {
             Err(errno @ (Errno::EACCES | Errno::EPERM | Errno::ENXIO)) => {
                 return unreadable(&format!("cannot be opened: {}", errno.desc()));
             }
+            Err(Errno::EAGAIN) => {
+                return unreadable("cannot be opened: somebody has a lease on it");
+            }
             Err(errno) => return Err(self.cannot("open", RECORD)(errno.into())),
         };
         let meta = retry(|| file.metadata()).map_err(self.cannot("look at", RECORD))?;
@@ -105,10 +108,10 @@ impl MachineDir {
     pub fn put(&self, record: &Record, seen: &Snapshot, lock: &MachineLock) -> Result<Put, Error> {
         let bytes = serde_json::to_vec(record)
             .map_err(|error| self.cannot("write", RECORD)(error.into()))?;
-        if bytes.len() as u64 > MAX_RECORD {
+        if bytes.len() as u64 > MAX_RECORD || is_overgrown(&bytes) {
             return Err(Error::State(format!(
-                "the record of {} would have {} bytes, more than {MAX_RECORD}: the command line \
-                 is too long",
+                "the record of {} would be larger than any that is read ({} bytes): the command \
+                 line is too long",
                 self.name,
                 bytes.len()
             )));

@@ -1,0 +1,175 @@
+//! A warrant: leave to signal a process that a record names.
+//!
+//! Whoever may write to a machine's directory can write anybody's PID into its record, and root
+//! would signal that on their word. So a command that signals a recorded process gets it from
+//! [`warrant`], as a pidfd, and from nowhere else. There is one only when everybody agrees: the record
+//! about who the process is, the process about whose it is, the lifeline about whose the run is,
+//! and the kernel about the process being of that run. The first alone would give away any process
+//! of somebody who once had a lifeline here, since lifelines can be moved.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use super::host::Host;
+use super::lifeline::LifelineId;
+use super::process::{Look, ProcessId, Sighting};
+use super::stat::Stat;
+use super::verdict::{Observer, Subject};
+use crate::machine::record::Holder;
+use crate::machine::store::MachineDir;
+use crate::sys::pidfd::PidFd;
+
+mod refusal;
+
+pub use refusal::Refusal;
+
+/// Which process of a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The job's.
+    Job,
+    /// The supervisor's.
+    Supervisor,
+}
+
+impl Role {
+    fn of(self, holder: &Holder) -> Option<&ProcessId> {
+        match self {
+            Self::Job => holder.job.as_ref(),
+            Self::Supervisor => holder.supervisor.as_ref(),
+        }
+    }
+}
+
+/// What was found where a record points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// What is behind the recorded PID.
+    pub sighting: Sighting,
+    /// When that started, where it could be read.
+    pub start_ticks: Option<u64>,
+    /// Its user IDs: real, effective, saved, file system.
+    pub uids: Vec<u32>,
+    /// The FIFO that has the lifeline's name, and its owner.
+    pub lifeline: Option<(LifelineId, u32)>,
+    /// The kernel says that the process is of this run.
+    pub belongs: bool,
+}
+
+/// Says whether all that was found agrees with the record; pure.
+pub fn agree(holder: &Holder, role: Role, here: &Host, found: &Findings) -> Result<(), Refusal> {
+    let recorded = role.of(holder).filter(|process| process.pid > 0).ok_or(Refusal::NoProcess)?;
+    if recorded.start_ticks.is_none() {
+        return Err(Refusal::NoProcess); // and where its inode is unknown nothing was compared
+    }
+    if !holder.host.same_kernel(here) || here.pid_ns == 0 || holder.host.pid_ns != here.pid_ns {
+        return Err(Refusal::Elsewhere);
+    }
+    match &found.sighting {
+        Sighting::Alive => {}
+        Sighting::Gone => return Err(Refusal::Over),
+        Sighting::Reused => return Err(Refusal::Another),
+        Sighting::Denied(why) | Sighting::Unclear(why) => {
+            return Err(Refusal::Unclear(why.clone()));
+        }
+    }
+    let same_time = holder.host.time_ns == here.time_ns;
+    if same_time && recorded.start_ticks.is_some() && recorded.start_ticks != found.start_ticks {
+        return Err(Refusal::Another);
+    }
+    if found.uids.is_empty() || found.uids.iter().any(|uid| *uid != holder.uid) {
+        return Err(Refusal::User { recorded: holder.uid, found: found.uids.clone() });
+    }
+    match &found.lifeline {
+        Some((id, _)) if Some(id.to_string()) != holder.lifeline => Err(Refusal::Lifeline),
+        None => Err(Refusal::Lifeline),
+        Some((_, owner)) if *owner != holder.uid => {
+            Err(Refusal::Owner { recorded: holder.uid, found: *owner })
+        }
+        Some(_) if !found.belongs => Err(Refusal::Stranger),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Leave to signal the process that `subject` names in this role, through what is returned.
+///
+/// A user ID may still change between this and the signal, by a setuid program of the job itself.
+///
+/// # Errors
+/// Which of them did not agree.
+pub fn warrant(
+    dir: &MachineDir,
+    subject: &Subject,
+    role: Role,
+    observer: &Observer,
+) -> Result<PidFd, Refusal> {
+    let Subject::Holder(holder) = subject else { return Err(Refusal::NoProcess) };
+    let recorded = role.of(holder).ok_or(Refusal::NoProcess)?;
+    let same_time = holder.host.time_ns == observer.host.time_ns;
+    let Look { sighting, handle } = observer.kernel.look_for(recorded, same_time);
+    let lifeline = dir.whose_lifeline(holder.token);
+    let belongs = |lifeline| belongs(dir, holder, role, lifeline, observer);
+    let found = Findings {
+        sighting,
+        start_ticks: Stat::read(recorded.pid).ok().map(|stat| stat.start_ticks),
+        uids: uids(recorded.pid).unwrap_or_default(),
+        lifeline,
+        belongs: lifeline.is_some_and(|(id, _)| belongs(id).unwrap_or(false)),
+    };
+    agree(holder, role, &observer.host, &found)?;
+    let pidfd = handle.ok_or(Refusal::NoHandle)?;
+    // What was read under its PID was its own only if it lives still.
+    match pidfd.is_over() {
+        Ok(false) if observer.kernel.proc => Ok(pidfd),
+        Ok(true) => Err(Refusal::Over),
+        _ => Err(Refusal::NoHandle),
+    }
+}
+
+/// `Uid:` of `/proc/PID/status` (proc_pid_status(5)).
+fn uids(pid: i32) -> io::Result<Vec<u32>> {
+    let status = fs::read(format!("/proc/{pid}/status"))?;
+    let status = String::from_utf8_lossy(&status);
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    Ok(uids.split_ascii_whitespace().filter_map(|uid| uid.parse().ok()).collect())
+}
+
+/// Whether a process is of the run that the record names. The supervisor has the lifeline open; the
+/// job is its child, or, after its death, was born with the run's token. Nobody else's process can
+/// be made either.
+fn belongs(
+    dir: &MachineDir,
+    holder: &Holder,
+    role: Role,
+    lifeline: LifelineId,
+    observer: &Observer,
+) -> io::Result<bool> {
+    let same_time = holder.host.time_ns == observer.host.time_ns;
+    let supervisor = holder.supervisor.as_ref();
+    let supervises = supervisor.is_some_and(|supervisor| {
+        observer.kernel.look_for(supervisor, same_time).sighting == Sighting::Alive
+            && has_open(supervisor.pid, lifeline).unwrap_or(false)
+    });
+    let Some(job) = holder.job.as_ref().filter(|_| role == Role::Job) else {
+        return Ok(supervises);
+    };
+    let parent = Stat::read(job.pid)?.parent;
+    if supervises && supervisor.is_some_and(|supervisor| supervisor.pid == parent) {
+        return Ok(true);
+    }
+    let environment = fs::read(format!("/proc/{}/environ", job.pid))?;
+    let has = |variable: String| environment.split(|b| *b == 0).any(|v| v == variable.as_bytes());
+    Ok(has(format!("JOBGUARD_TOKEN={}", holder.token))
+        && has(format!("JOBGUARD_MACHINE={}", dir.name())))
+}
+
+/// Whether a process has this FIFO open.
+fn has_open(pid: i32, fifo: LifelineId) -> io::Result<bool> {
+    let mut open = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
+    let is_it = |found: fs::Metadata| LifelineId::new(found.dev(), found.ino()) == fifo;
+    Ok(open.any(|fd| fs::metadata(fd.path()).is_ok_and(is_it)))
+}
+
+#[cfg(test)]
+mod tests;
