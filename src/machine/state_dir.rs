@@ -208,7 +208,12 @@ pub(super) fn check_owner(stat: &FileStat, shown: &str) -> Result<(), Error> {
     }
     let owner = Uid::from_raw(stat.st_uid);
     let group = Gid::from_raw(stat.st_gid);
-    let ours = || getegid() == group || getgroups().is_ok_and(|groups| groups.contains(&group));
+    let ours = || {
+        // Root is in every group.
+        geteuid().is_root()
+            || getegid() == group
+            || getgroups().is_ok_and(|groups| groups.contains(&group))
+    };
     if owner.is_root() || owner == geteuid() || (is_shared(stat) && ours()) {
         return Ok(());
     }

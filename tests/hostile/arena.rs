@@ -66,9 +66,10 @@ impl Arena {
         }
     }
 
-    /// jobguard, run by a member of the group.
+    /// jobguard, run by a member of the group, or by root, who is none.
     pub(crate) fn jobguard(&self, user: User, args: &[&str]) -> Command {
-        self.commons.jobguard(user, &[TEAM], &self.state(), args)
+        let groups: &[u32] = if user == ROOT { &[] } else { &[TEAM] };
+        self.commons.jobguard(user, groups, &self.state(), args)
     }
 
     /// The same to its end, which comes soon.

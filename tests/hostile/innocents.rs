@@ -8,7 +8,7 @@ use jobguard::sys::pidfd::PidFd;
 use serde_json::{Value, json};
 
 use crate::arena::{Arena, MALLORY, ROOT, VICTIM, ends_soon, holder, record};
-use crate::strangers::{BOB, TEAM, User};
+use crate::strangers::{BOB, User};
 use crate::support::{Running, require_program, until};
 
 /// A process of this user that has nothing to do with us, and keeps the signals that it is sent.
@@ -100,7 +100,7 @@ fn whom_a_record_names_is_not_signalled_as_root() {
             // Root's are traced: whom it signals, if anybody.
             let mut command = arena.jobguard(user, args);
             if user == ROOT {
-                command = arena.commons.as_user(ROOT, &[TEAM], "strace");
+                command = arena.commons.as_user(ROOT, &[], "strace");
                 command.args(["-f", "-A", "-o"]).arg(&trace);
                 command.args(["-e", "trace=kill,tkill,tgkill,pidfd_send_signal,pidfd_open"]);
                 command.arg(arena.commons.path("jobguard")).args(args);
