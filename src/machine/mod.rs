@@ -9,3 +9,4 @@ pub mod reading;
 pub mod record;
 pub mod state_dir;
 pub mod store;
+pub mod ticket;

@@ -3,10 +3,11 @@
 //! Nothing here decides anything; [`crate::protocol`] does.
 
 pub mod lifelines;
+pub mod queue;
 pub mod sidecar;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use super::name::MachineName;
 use super::state_dir::{Missing, cannot_write, check_owner};
 use crate::error::Error;
 use crate::report::escape::escape_path;
-use crate::sys::file::{fchmod, fstat, lstatat, mkdirat, openat};
+use crate::sys::file::{fchmod, fstat, lstatat, mkdirat, openat, unlinkat};
 use crate::sys::retry::retry;
 
 const LOCK: &str = "lock";
@@ -192,6 +193,23 @@ pub(super) fn open_lasting(
             made => return Ok(File::from(made?)),
         }
     }
+}
+
+/// Writes a new file that everybody may read, in place of one that a crash left.
+fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mode = Mode::from_bits_truncate(0o644);
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let open = || openat(dir, name, flags, mode);
+    let file = match open() {
+        Err(Errno::EEXIST) => {
+            unlinkat(dir, name)?;
+            open()
+        }
+        other => other,
+    }?;
+    fchmod(&file, mode)?; // the umask may have taken bits away
+    File::from(file).write_all(bytes)
 }
 
 /// A file that comes and goes more often than this while we open it is not to be had.

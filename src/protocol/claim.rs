@@ -1,7 +1,7 @@
 //! Taking a machine: from the lock to the open gate.
 
 use super::rewrite::{next_revision, phantom_event, with, without};
-use super::{Act, Answer, Felt, Judged, Next, Protocol, Seen};
+use super::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
 use crate::identity::verdict::{Judgement, Subject, UNRECORDED, Verdict};
 use crate::machine::record::Record;
 
@@ -15,9 +15,10 @@ pub enum Outcome {
         /// Whom we cleared.
         cleared: Vec<Judged>,
     },
-    /// Somebody holds the machine. The lock is released, nothing of ours is left.
+    /// Somebody holds the machine, or it is another's turn. The lock is released; nothing of ours
+    /// is left but a ticket, if we took one.
     Busy {
-        /// Who.
+        /// Who holds it.
         holders: Vec<Judged>,
         /// Whom we cleared nevertheless.
         cleared: Vec<Judged>,
@@ -26,11 +27,26 @@ pub enum Outcome {
     Misled,
 }
 
+/// What a run asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Request {
+    /// An earlier claim of this run found the machine held.
+    pub contended: bool,
+    /// It takes a ticket when it has to wait.
+    pub queues: bool,
+    /// The ticket that it has.
+    pub ticket: Option<u64>,
+    /// How many of those before it may be passed over: they have let a free machine go by.
+    pub passes: usize,
+}
+
 /// A claim under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Claim {
     step: Step,
-    contended: bool,
+    request: Request,
+    /// How many wait before us.
+    before: usize,
     plan: Plan,
 }
 
@@ -41,7 +57,7 @@ struct Plan {
     record: Record,
     phantoms: Vec<Judged>,
     token: u64,
-    /// Set when it is not our turn: who holds the machine.
+    /// Who holds the machine.
     holders: Vec<Judged>,
 }
 
@@ -49,6 +65,8 @@ struct Plan {
 enum Step {
     Start,
     Locking,
+    FeelingQueue,
+    SweepingQueue,
     Reading,
     MakingLifeline,
     Feeling,
@@ -60,6 +78,8 @@ enum Step {
     Putting,
     Logging,
     Unlinking,
+    Enqueuing,
+    LeavingQueue,
     Unlocking,
     Opening,
     /// Undoing the fork, then the lifeline, then starting over with the lock in hand.
@@ -73,15 +93,15 @@ enum Step {
 }
 
 impl Claim {
-    /// A claim that has not begun. `contended`: an earlier one of this run found the machine held.
-    pub fn new(machine: &str, contended: bool) -> Self {
+    /// A claim that has not begun.
+    pub fn new(machine: &str, request: Request) -> Self {
         let plan = Plan {
             record: Record::new(machine),
             phantoms: Vec::new(),
             token: 0,
             holders: Vec::new(),
         };
-        Self { step: Step::Start, contended, plan }
+        Self { step: Step::Start, request, before: 0, plan }
     }
 }
 
@@ -91,7 +111,13 @@ impl Protocol for Claim {
     fn next(&mut self, answer: Answer) -> Next<Outcome> {
         match (std::mem::replace(&mut self.step, Step::Over), answer) {
             (Step::Start, Answer::Begin) => self.go(Step::Locking, Act::Lock),
-            (Step::Locking | Step::StartingOver, Answer::Done) => self.go(Step::Reading, Act::Read),
+            (Step::Locking, Answer::Done) => {
+                self.go(Step::FeelingQueue, Act::FeelQueue(self.request.ticket))
+            }
+            (Step::FeelingQueue, Answer::Queue(queue)) => self.felt_queue(queue),
+            (Step::SweepingQueue | Step::StartingOver, Answer::Done) => {
+                self.go(Step::Reading, Act::Read)
+            }
             (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
 
             // Everybody makes a lifeline before looking for others', so of two that hold different
@@ -110,10 +136,10 @@ impl Protocol for Claim {
             (Step::Sweeping, Answer::Done) => self.go(Step::Forking, Act::Fork(self.plan.token)),
             (Step::Forking, Answer::Born(mut holder)) => {
                 holder.token = self.plan.token;
-                let record = with(self.plan.record.clone(), *holder, self.contended);
+                let record = with(self.plan.record.clone(), *holder, self.request.contended);
                 self.go(Step::Putting, Act::Put(next_revision(record)))
             }
-            (Step::Putting, Answer::Changed) if self.is_free() => {
+            (Step::Putting, Answer::Changed) if self.is_ours() => {
                 self.go(Step::Abandoning, Act::Abandon)
             }
             (Step::Putting, Answer::Changed) => self.go(Step::Reading, Act::Read),
@@ -126,10 +152,17 @@ impl Protocol for Claim {
                 let tokens = self.plan.phantoms.iter().map(|p| p.subject.token()).collect();
                 self.go(Step::Unlinking, Act::Unlink(tokens))
             }
-            (Step::Unlinking | Step::Yielding, Answer::Done) => {
+            (Step::Unlinking, Answer::Done) if self.is_ours() && self.request.ticket.is_some() => {
+                self.go(Step::LeavingQueue, Act::LeaveQueue)
+            }
+            (Step::Unlinking, Answer::Done) if self.is_ours() => {
                 self.go(Step::Unlocking, Act::Unlock)
             }
-            (Step::Unlocking, Answer::Done) if self.is_free() => {
+            (Step::Unlinking | Step::Yielding, Answer::Done) => self.line_up(),
+            (Step::Enqueuing, Answer::Ticket(_)) | (Step::LeavingQueue, Answer::Done) => {
+                self.go(Step::Unlocking, Act::Unlock)
+            }
+            (Step::Unlocking, Answer::Done) if self.is_ours() => {
                 self.go(Step::Opening, Act::OpenGate)
             }
             (Step::Unlocking, Answer::Done) => Next::Finish(Outcome::Busy {
@@ -151,9 +184,25 @@ impl Claim {
         Next::Do(act)
     }
 
-    /// Whether the plan is to take the machine.
-    fn is_free(&self) -> bool {
-        self.plan.holders.is_empty()
+    /// Whether the plan is to take the machine: nobody holds it, and it is our turn.
+    fn is_ours(&self) -> bool {
+        self.plan.holders.is_empty() && self.before <= self.request.passes
+    }
+
+    fn felt_queue(&mut self, queue: Queue) -> Next<Outcome> {
+        self.before = queue.waiting.len();
+        match queue.gone.is_empty() {
+            true => self.go(Step::Reading, Act::Read),
+            false => self.go(Step::SweepingQueue, Act::SweepQueue(queue.gone)),
+        }
+    }
+
+    /// It is not ours now: waits in the queue, if it is to wait, and is not there yet.
+    fn line_up(&mut self) -> Next<Outcome> {
+        match self.request.queues && self.request.ticket.is_none() {
+            true => self.go(Step::Enqueuing, Act::Enqueue),
+            false => self.go(Step::Unlocking, Act::Unlock),
+        }
     }
 
     fn decide(&mut self, seen: Seen) -> Next<Outcome> {
@@ -162,13 +211,13 @@ impl Claim {
         let record = without(seen.record, &phantoms, &seen.now);
         let token = record.token.saturating_add(1).max(seen.now_ms);
         self.plan = Plan { record, phantoms, token, holders };
-        if self.is_free() {
+        if self.is_ours() {
             return self.make_lifeline(token);
         }
         if self.plan.phantoms.is_empty() {
-            return self.go(Step::Unlocking, Act::Unlock);
+            return self.line_up();
         }
-        // Beside those who hold it there were phantoms: they go, we still wait.
+        // Beside those who hold it there were phantoms, or another is to have it: they go, we wait.
         let record = next_revision(self.plan.record.clone());
         self.go(Step::Putting, Act::Put(record))
     }

@@ -22,8 +22,16 @@ use crate::machine::record::{Holder, Record};
 pub enum Act {
     /// Take the machine lock. Left behind: nothing; the lock goes with its process.
     Lock,
+    /// Feel the waiters in the queue before this ticket, or all. Left behind: nothing.
+    FeelQueue(Option<u64>),
+    /// Unlink these tickets, whose waiters are gone. Left behind: as before.
+    SweepQueue(Vec<u64>),
     /// Read the record and judge everybody in it. Left behind: nothing.
     Read,
+    /// Take a ticket, the last in the queue. Left behind: a slack one, which everybody passes over.
+    Enqueue,
+    /// Give our ticket back. Left behind: nothing.
+    LeaveQueue,
     /// Make a lifeline for this token, taut. Left behind: a slack lifeline that nobody names,
     /// swept by the next claim.
     MakeLifeline(u64),
@@ -62,8 +70,12 @@ pub enum Answer {
     Begin,
     /// Done, and there is nothing to tell.
     Done,
+    /// To `FeelQueue`.
+    Queue(Queue),
     /// To `Read`.
     Seen(Box<Seen>),
+    /// To `Enqueue`: our ticket.
+    Ticket(u64),
     /// To `MakeLifeline`: that token has one already.
     Taken,
     /// To `FeelOthers`.
@@ -94,6 +106,15 @@ pub struct Judged {
     pub subject: Subject,
     /// What it is, and why.
     pub judgement: Judgement,
+}
+
+/// The waiters before us, by their tickets, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Queue {
+    /// Those who wait.
+    pub waiting: Vec<u64>,
+    /// Those who are gone, or can't be proven to be there: nobody waits for them.
+    pub gone: Vec<u64>,
 }
 
 /// How all lifelines but our own felt.

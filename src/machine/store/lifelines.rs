@@ -1,7 +1,7 @@
 //! The lifelines in a machine's directory, by token, and what crashes left half made beside them.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
@@ -26,9 +26,6 @@ pub struct Listing {
 
 impl MachineDir {
     /// Makes the lifeline of the run `token`; `None` when that token is not to be had.
-    ///
-    /// It is made under a dot name and moved when it is taut, so nobody ever sees it slack while
-    /// its owner lives.
     pub fn make_lifeline(&self, token: u64) -> Result<Option<Lifeline>, Error> {
         if token > MAX_TOKEN {
             return Err(Error::State(format!(
@@ -38,13 +35,26 @@ impl MachineDir {
                 escape_path(&self.path)
             )));
         }
-        let target = lifeline_name(token);
-        let cannot = |error: io::Error| self.cannot("make", &target)(error);
+        self.place_lifeline(self.fd.as_fd(), &lifeline_name(token))
+    }
+
+    /// Makes a lifeline `target` in `dir`, this machine's or one in it; `None` when that name is not
+    /// to be had.
+    ///
+    /// It is made under a dot name and moved when it is taut, so nobody ever sees it slack while
+    /// its owner lives.
+    pub(super) fn place_lifeline(
+        &self,
+        dir: BorrowedFd<'_>,
+        target: &str,
+    ) -> Result<Option<Lifeline>, Error> {
+        let cannot = |error: io::Error| self.cannot("make", target)(error);
         let hidden = format!(".{target}.{}", std::process::id());
-        let made = match Lifeline::create(self.fd.as_fd(), &hidden) {
+        let remove = || drop(unlinkat(dir, &hidden)); // what stays is swept by a later claim
+        let made = match Lifeline::create(dir, &hidden) {
             Err(Errno::EEXIST) => {
-                self.unlink(&hidden); // left by a process of our PID that crashed here
-                Lifeline::create(self.fd.as_fd(), &hidden)
+                remove(); // left by a process of our PID that crashed here
+                Lifeline::create(dir, &hidden)
             }
             made => made,
         };
@@ -55,20 +65,19 @@ impl MachineDir {
         };
         let (from, to) = (
             std::ffi::CString::new(hidden.as_str()).map_err(|error| cannot(error.into()))?,
-            std::ffi::CString::new(target.as_str()).map_err(|error| cannot(error.into()))?,
+            std::ffi::CString::new(target).map_err(|error| cannot(error.into()))?,
         );
-        let moved = match rename_in(self.fd.as_fd(), &from, &to, Rename::NoReplace) {
+        let moved = match rename_in(dir, &from, &to, Rename::NoReplace) {
             // A file system without that flag; link(2) replaces nothing either.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-                let linked = link_in(&self.fd, &*from, &*to);
-                linked.map(|()| self.unlink(&hidden)).map_err(io::Error::from)
+                link_in(dir, &*from, &*to).map(|()| remove()).map_err(io::Error::from)
             }
             moved => moved,
         };
         match moved {
             Ok(()) => Ok(Some(lifeline)),
             Err(error) => {
-                self.unlink(&hidden);
+                remove();
                 match error.raw_os_error() {
                     Some(libc::EEXIST) => Ok(None),
                     Some(libc::ENOENT) if self.is_in_place() => Ok(None), // swept

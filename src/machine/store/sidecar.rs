@@ -1,7 +1,7 @@
 //! The record's file. It is always whole: every rewrite makes a new one and exchanges it with the old.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -9,13 +9,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::MachineDir;
+use super::{MachineDir, write_new};
 use crate::error::Error;
 use crate::identity::verdict::Subject;
 use crate::machine::lock::MachineLock;
 use crate::machine::reading::{Reading, is_overgrown};
 use crate::machine::record::Record;
-use crate::sys::file::{fchmod, openat, rmdirat, unlinkat};
+use crate::sys::file::{openat, rmdirat, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
 use crate::sys::retry::retry;
 
@@ -117,7 +117,7 @@ impl MachineDir {
             )));
         }
         let scratch = format!(".record.{}.{}", record.revision, std::process::id());
-        let placed = self.write_scratch(&scratch, &bytes).and_then(|()| {
+        let placed = write_new(self.fd.as_fd(), &scratch, &bytes).and_then(|()| {
             // The last look before the new record is in place. Who holds another lock file has a
             // lifeline that we felt, or feels ours; this narrows what is left.
             let current =
@@ -137,23 +137,6 @@ impl MachineDir {
             }
             placed => placed.map_err(self.cannot("write", RECORD)),
         }
-    }
-
-    fn write_scratch(&self, scratch: &str, bytes: &[u8]) -> io::Result<()> {
-        let mode = Mode::from_bits_truncate(0o644);
-        let flags =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let open = || openat(&self.fd, scratch, flags, mode);
-        let file = match open() {
-            Err(Errno::EEXIST) => {
-                // Left by a process of our PID that crashed here.
-                unlinkat(&self.fd, scratch)?;
-                open()
-            }
-            other => other,
-        }?;
-        fchmod(&file, mode)?; // the umask may have taken bits away
-        File::from(file).write_all(bytes)
     }
 
     /// Puts the scratch file in the record's place. Exchanging and unlinking the old one is faster

@@ -1,0 +1,200 @@
+//! The queue of a machine: a lifeline for each waiter, named by a number, and a ticket that says
+//! who that is. Numbers only grow while anybody waits; the lowest is the head.
+//!
+//! Passing over a waiter is always safe, so this inverts the rule for holders: who is not provably
+//! there is not there.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::{MachineDir, write_new};
+use crate::error::Error;
+use crate::identity::lifeline::{Feel, Lifeline, feel};
+use crate::machine::ticket::Ticket;
+use crate::sys::file::{entries, fchmod, mkdirat, open_dir, openat, rmdirat, unlinkat};
+
+const QUEUE: &str = "queue";
+
+/// Numbers from here on are nobody's: a million waiters a second would take ten thousand years.
+const MAX_TICKET: u64 = 1 << 58;
+
+/// The largest ticket file that is read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A place in the queue: whoever keeps it waits.
+#[derive(Debug)]
+pub struct Place {
+    /// Its number.
+    pub number: u64,
+    /// Kept open.
+    _lifeline: Lifeline,
+    queue: OwnedFd,
+}
+
+/// A waiter that is there.
+#[derive(Debug)]
+pub struct Waiter {
+    /// The number of its ticket.
+    pub number: u64,
+    /// The write end of its lifeline: errs when it leaves.
+    pub lifeline: OwnedFd,
+}
+
+/// Who waits, in order, and whose tickets were left behind.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    /// Those who are there.
+    pub waiting: Vec<Waiter>,
+    /// The numbers of those who are not.
+    pub gone: Vec<u64>,
+}
+
+impl MachineDir {
+    /// Feels those who wait before the ticket `before`, or all.
+    pub fn waiters(&self, before: Option<u64>) -> Result<Waiters, Error> {
+        let mut waiters = Waiters::default();
+        let Some(queue) = self.open_queue()? else { return Ok(waiters) };
+        for number in self.list_queue(&queue)?.numbers {
+            if before.is_some_and(|before| number >= before) {
+                break;
+            }
+            match feel(queue.as_fd(), &number.to_string(), None) {
+                Feel::Taut(lifeline) => waiters.waiting.push(Waiter { number, lifeline }),
+                Feel::Slack | Feel::Missing | Feel::Unknown(_) => waiters.gone.push(number),
+            }
+        }
+        Ok(waiters)
+    }
+
+    /// What a waiter says of itself, if it can be read.
+    pub fn ticket(&self, number: u64) -> Option<Ticket> {
+        let queue = self.open_queue().ok()??;
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(&queue, ticket_name(number).as_str(), flags, Mode::empty()).ok()?;
+        let mut bytes = Vec::new();
+        File::from(file).take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Takes the last place in the queue, under the machine lock.
+    ///
+    /// The ticket is there before the lifeline has its name: who is seen to wait can be read.
+    pub fn enqueue(&self, ticket: &Ticket) -> Result<Place, Error> {
+        let cannot = |error: io::Error| self.cannot("write", QUEUE)(error);
+        let bytes = serde_json::to_vec(ticket).map_err(|error| cannot(error.into()))?;
+        let mut queue = self.make_queue()?;
+        let mut number = 0;
+        for _ in 0..MAX_TRIES {
+            let listing = self.list_queue(&queue)?;
+            listing.scratch.iter().for_each(|name| drop(unlinkat(&queue, name))); // of crashes
+            number = listing.numbers.last().map_or(number, |last| number.max(*last)) + 1;
+            match write_new(queue.as_fd(), &ticket_name(number), &bytes) {
+                // Removed by a claim under another lock file.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    queue = self.make_queue()?;
+                    continue;
+                }
+                written => written.map_err(cannot)?,
+            }
+            if let Some(lifeline) = self.place_lifeline(queue.as_fd(), &number.to_string())? {
+                return Ok(Place { number, _lifeline: lifeline, queue });
+            }
+        }
+        Err(cannot(Errno::EEXIST.into()))
+    }
+
+    /// Gives a place back.
+    pub fn leave_queue(&self, place: Place) {
+        remove(&place.queue, place.number);
+    }
+
+    /// Removes the queue, when nobody is in it. Under the machine lock.
+    pub fn remove_empty_queue(&self) {
+        let _ = rmdirat(&self.fd, QUEUE); // it is not empty
+    }
+
+    /// Removes the tickets of waiters who are gone.
+    pub fn sweep_queue(&self, gone: &[u64]) {
+        if let Ok(Some(queue)) = self.open_queue() {
+            gone.iter().for_each(|number| remove(&queue, *number));
+        }
+    }
+
+    fn open_queue(&self) -> Result<Option<OwnedFd>, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&self.fd, QUEUE, flags, Mode::empty()) {
+            Ok(queue) => Ok(Some(queue)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.cannot("open", QUEUE)(errno.into())),
+        }
+    }
+
+    fn make_queue(&self) -> Result<OwnedFd, Error> {
+        let mode = self.mode(0o755, 0o2775);
+        for _ in 0..MAX_TRIES {
+            match mkdirat(&self.fd, QUEUE, mode) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(self.cannot("make", QUEUE)(errno.into())),
+            }
+            if let Some(queue) = self.open_queue()? {
+                if self.shared {
+                    let _ = fchmod(&queue, mode); // another member made it, and has done this
+                }
+                return Ok(queue);
+            }
+        }
+        Err(self.cannot("make", QUEUE)(Errno::ENOENT.into()))
+    }
+
+    fn list_queue(&self, queue: &OwnedFd) -> Result<Listing, Error> {
+        let listed = open_dir(queue).and_then(|mut dir| entries(&mut dir));
+        let listed = listed.map_err(|errno| self.cannot("list", QUEUE)(errno.into()))?;
+        let mut listing = Listing::default();
+        for entry in listed {
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let number = name.strip_suffix(TICKET).unwrap_or(name);
+            match number.parse() {
+                // Not what we would have written is not ours.
+                Ok(parsed) if parsed < MAX_TICKET && number == parsed.to_string() => {
+                    listing.numbers.push(parsed);
+                }
+                _ if !matches!(name, "." | "..") && name.starts_with('.') => {
+                    listing.scratch.push(name.to_owned());
+                }
+                _ => {}
+            }
+        }
+        listing.numbers.sort_unstable();
+        listing.numbers.dedup();
+        Ok(listing)
+    }
+}
+
+/// What lies in a queue.
+#[derive(Debug, Default)]
+struct Listing {
+    /// All numbers, in order, whether anybody waits there or not.
+    numbers: Vec<u64>,
+    /// Lifelines half made.
+    scratch: Vec<String>,
+}
+
+/// A queue, or a place in it, is not taken from us more often than this.
+const MAX_TRIES: usize = 100;
+
+const TICKET: &str = ".json";
+
+fn ticket_name(number: u64) -> String {
+    format!("{number}{TICKET}")
+}
+
+/// The ticket first: as long as the lifeline is there nobody else takes the number.
+fn remove(queue: &OwnedFd, number: u64) {
+    let _ = unlinkat(queue, &ticket_name(number)); // what stays is swept by a later claim
+    let _ = unlinkat(queue, &number.to_string()); // as above
+}
