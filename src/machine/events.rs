@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fchmod};
@@ -91,14 +92,36 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
         log = open_log(dir, mode)?;
         length = 0;
     }
+    let whole = end_of_lines(&log, length)?;
+    if whole < length {
+        log.set_len(whole)?;
+        length = whole;
+    }
     log.write_all(&lines).inspect_err(|_| {
         // Half a line, on a full disk, would spoil the next one, too.
         let _ = log.set_len(length); // nothing else can be done
     })
 }
 
+/// Where the last whole line of a log ends. What a power loss leaves behind it, half a line or zeros,
+/// would spoil the next one.
+fn end_of_lines(log: &File, length: u64) -> io::Result<u64> {
+    let mut block = [0; 4096];
+    let mut end = length;
+    while end > 0 {
+        let start = (end - 1) / block.len() as u64 * block.len() as u64;
+        let read = &mut block[..usize::try_from(end - start).map_err(io::Error::other)?];
+        log.read_exact_at(read, start)?;
+        if let Some(newline) = read.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
 fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
-    let flags = OFlag::O_WRONLY
+    let flags = OFlag::O_RDWR
         | OFlag::O_APPEND
         | OFlag::O_CREAT
         | OFlag::O_NOFOLLOW
@@ -110,4 +133,32 @@ fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
         fchmod(&log, mode)?; // the umask took bits away
     }
     Ok(File::from(log))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use std::os::fd::AsFd;
+
+    #[rstest]
+    #[case::new("", "")]
+    #[case::whole("{}\n{}\n", "{}\n{}\n")]
+    #[case::half_a_line("{}\n{\"time\":\"20", "{}\n")]
+    #[case::half_a_first_line("{\"time\":\"20", "")]
+    #[case::zeros("{}\n\0\0\0", "{}\n")]
+    #[case::zeros_alone("\0".repeat(9000), "")]
+    #[case::up_to_a_block(format!("{}\n{}", "x".repeat(4095), "\0".repeat(4096)), format!("{}\n", "x".repeat(4095)))]
+    #[case::beyond_a_block(format!("{}\n{}", "x".repeat(4096), "\0".repeat(8192)), format!("{}\n", "x".repeat(4096)))]
+    fn the_next_line_is_whole(#[case] left: impl AsRef<[u8]>, #[case] kept: impl AsRef<[u8]>) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), left).unwrap();
+        let what = What::ForceCleared { verdict: "live".into(), uid: 0, holder: Value::Null };
+        let event = Event { time: "t".into(), machine: "m1".into(), token: 1, what };
+        let fd = File::open(dir.path()).unwrap();
+        append(fd.as_fd(), &[event.clone()], Mode::from_bits_truncate(0o644)).unwrap();
+        let log = std::fs::read(dir.path().join(FILE)).unwrap();
+        let line = [serde_json::to_vec(&event).unwrap(), b"\n".to_vec()].concat();
+        assert_eq!(log, [kept.as_ref(), &line].concat());
+    }
 }
