@@ -156,7 +156,7 @@ mod tests {
         let what = What::ForceCleared { verdict: "live".into(), uid: 0, holder: Value::Null };
         let event = Event { time: "t".into(), machine: "m1".into(), token: 1, what };
         let fd = File::open(dir.path()).unwrap();
-        append(fd.as_fd(), &[event.clone()], Mode::from_bits_truncate(0o644)).unwrap();
+        append(fd.as_fd(), std::slice::from_ref(&event), Mode::from_bits_truncate(0o644)).unwrap();
         let log = std::fs::read(dir.path().join(FILE)).unwrap();
         let line = [serde_json::to_vec(&event).unwrap(), b"\n".to_vec()].concat();
         assert_eq!(log, [kept.as_ref(), &line].concat());

@@ -64,9 +64,10 @@ impl Vm<'_> {
     #[track_caller]
     pub fn cleared(&mut self, machine: &str, reason: &str) -> u64 {
         let counted = self.record(machine)["counters"]["phantoms"][reason].as_u64().unwrap_or(0);
-        let logged = self.events(machine).into_iter().filter(|event| {
-            event["event"] == "phantom_cleared" && event["reason"] == reason
-        });
+        let logged = self
+            .events(machine)
+            .into_iter()
+            .filter(|event| event["event"] == "phantom_cleared" && event["reason"] == reason);
         assert_eq!(logged.count() as u64, counted, "{machine}: {reason}");
         counted
     }
@@ -108,12 +109,18 @@ pub fn pids(holder: &Value) -> (i64, i64) {
     (pid("job"), pid("supervisor"))
 }
 
-/// Gives a PID to a process that sleeps; the guest's kernel hands out the next after the last.
+/// Gives a PID to a process that sleeps. The kernel hands out the next after the last, to its own
+/// threads, too: so it may take more than one try.
 pub fn occupy(pid: i64) -> String {
     format!(
-        "echo {} >/proc/sys/kernel/ns_last_pid
-         sleep 1000000 >/dev/null 2>&1 &
-         [ $! = {pid} ] || {{ echo \"missed: $! is not {pid}\" >&2; exit 1; }}",
+        "for _ in 1 2 3 4 5 6 7 8 9; do
+             echo {} >/proc/sys/kernel/ns_last_pid
+             sleep 1000000 >/dev/null 2>&1 &
+             [ $! != {pid} ] || exit 0
+             kill -KILL $!
+         done
+         echo \"missed: $! is not {pid}\" >&2
+         exit 1",
         pid - 1
     )
 }

@@ -53,10 +53,6 @@ impl Guest {
         guest
     }
 
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
-    }
-
     pub fn vmlinuz(&self) -> PathBuf {
         self.fetched().join("vmlinuz")
     }

@@ -11,6 +11,7 @@
 mod asks;
 mod guest;
 mod pids;
+mod power;
 #[path = "../support/mod.rs"]
 mod support;
 mod vm;

@@ -15,7 +15,7 @@ use crate::support::{Done, Running};
 
 /// No answer takes longer than this: the guest's processor is emulated, on a machine that may be
 /// busy.
-pub const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A guest that is on. Whatever ends it, its memory is lost and its disk stays.
 pub struct Vm<'a> {
