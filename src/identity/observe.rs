@@ -168,6 +168,9 @@ fn look_at_holder(
 
 /// Whether a damaged record is older than this boot, and nobody holds a lifeline: a power loss
 /// tore it, and ended whoever it named. Only where no other kernel could have written it.
+///
+/// Its age is told by a clock that may have been set since. So nobody may have put a record in place
+/// under this boot either, by the note that everybody makes of that.
 fn torn_before_boot(dir: &MachineDir, snapshot: &Snapshot, observer: &Observer) -> bool {
     /// The inode of the first time namespace (`PROC_TIME_INIT_INO`, linux/proc_ns.h): elsewhere
     /// the time since boot is shifted.
@@ -175,6 +178,10 @@ fn torn_before_boot(dir: &MachineDir, snapshot: &Snapshot, observer: &Observer) 
     if observer.locality != Locality::Local
         || ![0, INITIAL_TIME_NS].contains(&observer.host.time_ns)
     {
+        return false;
+    }
+    let here = &observer.host;
+    if !here.boot_id_genuine || !dir.noted_boot().is_ok_and(|noted| noted != here.boot_id) {
         return false;
     }
     let Ok(listing) = dir.lifelines() else { return false };

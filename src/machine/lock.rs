@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -82,11 +82,31 @@ impl MachineLock {
         &self.0
     }
 
+    /// Notes in the file that the record was written under this boot, which a record that is
+    /// damaged cannot tell.
+    pub fn note_boot(&self, boot_id: &str) -> io::Result<()> {
+        if noted_boot(&self.0)? == boot_id {
+            return Ok(());
+        }
+        self.0.write_all_at(boot_id.as_bytes(), 0)
+    }
+
     /// Unlocks, whoever else may hold a copy of the descriptor.
     pub fn release(self) {
         let _ = self.0.unlock(); // closing it, right after, unlocks as well
     }
 }
+
+/// The boot ID that was noted in the file of a machine lock. It was never flushed to the disk: what a
+/// power loss makes of it is no boot's ID, or that of an earlier one.
+pub fn noted_boot(file: &File) -> io::Result<String> {
+    let mut bytes = [0; BOOT_ID];
+    let length = file.read_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+}
+
+/// Bytes of a boot ID: a UUID with its dashes.
+const BOOT_ID: usize = 36;
 
 /// Who holds the lock on the file with this device and inode, as `/proc/locks` shows it.
 pub fn owner(file: &File) -> Option<String> {

@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "what was covered, in numbers")]
 
 mod asks;
+mod damage;
 mod guest;
 mod pids;
 mod power;
