@@ -28,6 +28,8 @@ fn power_is_lost_in_the_middle_of_runs(
 ) {
     let guest = Guest::new(kernel);
     let mut vm = Vm::boot(&guest);
+    // Numbers that a boot does not use up by itself, so that they can be given away after the next.
+    vm.run("echo 5000 >/proc/sys/kernel/ns_last_pid").exits(0);
     let holders = ["m1", "m2", "m3"].map(|machine| (machine, vm.hold(machine)));
     for (machine, holder) in &holders {
         for who in ["job", "supervisor"] {
