@@ -72,13 +72,23 @@ fn another_process_with_the_same_pid(#[values(NOW, NO_INODES, NO_PIDFDS)] kernel
 fn start_ticks_of_another_time_namespace_prove_nothing(
     #[values(NO_INODES, NO_PIDFDS)] kernel: Kernel,
 ) {
-    let process = sleeper();
-    let mut recorded = identify(kernel, process.pid());
-    recorded.start_ticks = Some(1);
+    support::require_root("a time namespace");
+    let words = ["--time", "--boottime", "1000000", "--fork", "--kill-child", "sh", "-c"];
+    let mut unshare = Command::new("unshare");
+    unshare.args(words).arg("read -r stat </proc/$$/stat; echo \"$stat\"; exec sleep inf");
+    let mut process = Running::start(&mut unshare);
+    let line = process.line();
+    let pid = line.split(' ').next().unwrap().parse().unwrap();
+    let here = identify(kernel, pid);
+    let there = Stat::parse(line.as_bytes()).unwrap().start_ticks;
+    assert_ne!(here.start_ticks, Some(there));
+    let recorded = ProcessId { start_ticks: Some(there), ..here };
     let sighting = kernel.look_for(&recorded, false).sighting;
     assert!(matches!(sighting, Sighting::Unclear(_)), "{sighting:?}");
+    // Comparing them all the same would have called the living over.
+    assert_eq!(kernel.look_for(&recorded, true).sighting, Sighting::Reused);
     // Where there is an inode they are not needed.
-    let recorded = identify(NOW, process.pid());
+    let recorded = ProcessId { start_ticks: Some(there), ..identify(NOW, pid) };
     assert_eq!(NOW.look_for(&recorded, false).sighting, Sighting::Alive);
 }
 

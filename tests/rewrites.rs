@@ -19,7 +19,7 @@ use support::{JOBGUARD, Running, Sandbox, run};
 
 /// A holder on this host, now, whose job has this PID and no other mark.
 fn holder(token: u64, pid: u32) -> Value {
-    let mut host = serde_json::to_value(Host::here(None)).unwrap();
+    let mut host = serde_json::to_value(Host::here(None).unwrap()).unwrap();
     host["x"] = json!({ "host": [1, { "a": null }] });
     json!({
         "token": token, "mode": "exclusive", "slots": 1, "parent": null, "state": "running",
@@ -155,6 +155,27 @@ fn when_tokens_are_used_up_nothing_runs_and_nothing_breaks() {
         done.says("m1 has used up its tokens").says(sandbox.machine("m1").to_str().unwrap());
         run(&mut sandbox.jobguard(["status", "m1"])).exits(3).silent();
     }
+}
+
+/// The machine lock is held meanwhile: the time must not grow with the square of their number.
+#[test]
+fn a_record_full_of_phantoms_is_cleared_in_time() {
+    let sandbox = Sandbox::new();
+    let host = serde_json::to_value(Host::here(None).unwrap()).unwrap();
+    let small = |token: u64| {
+        json!({
+            "token": token, "mode": "exclusive", "slots": 1, "state": "running", "held_by": "job",
+            "job": { "pid": NOBODY }, "command": [], "started_at": "",
+            "host": { "boot_id": host["boot_id"], "pid_ns": host["pid_ns"] },
+        })
+    };
+    let holders: Vec<Value> = (1..=45_000).map(small).collect();
+    sandbox.plant("m1", record(45_000, &holders).to_string());
+    run(&mut sandbox.jobguard(["status", "m1"])).exits(1).silent();
+    let done = run(&mut sandbox.jobguard(["clear", "m1"])).exits(0);
+    assert_eq!(done.stderr().lines().count(), holders.len());
+    assert_eq!(sandbox.events("m1").len(), holders.len());
+    assert_eq!(sandbox.record("m1")["counters"]["phantoms"]["process_gone"], holders.len());
 }
 
 /// Makes a file older than any boot.

@@ -33,7 +33,7 @@ pub(super) fn clear(
         let done: Vec<_> = machines.unwrap_or_default().iter().map(Cleared::never_used).collect();
         return report(&done, ask);
     };
-    let observer = observer(&ask.settings, &state);
+    let observer = observer(&ask.settings, &state)?;
     let all;
     let machines = match machines {
         Some(machines) => machines,

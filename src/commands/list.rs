@@ -17,7 +17,7 @@ pub(super) fn list(ask: &Ask) -> Result<u8, Error> {
     let mut rows = Vec::new();
     let mut failed = None;
     if let (Some(state), _) = open_for_looking(&ask.settings)? {
-        let observer = observer(&ask.settings, &state);
+        let observer = observer(&ask.settings, &state)?;
         for (name, sight) in look_at_all(&state, &observer)? {
             match sight {
                 Ok(sight) => rows.push((name, sight)),

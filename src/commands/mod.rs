@@ -47,13 +47,14 @@ fn answer(result: Result<u8, Error>, on_error: Option<u8>) -> Exit {
 }
 
 /// Who judges, with these settings, about this state directory.
-fn observer(settings: &Settings, state: &StateDir) -> Observer {
-    Observer {
-        host: Host::here(settings.host_id.as_deref()),
+fn observer(settings: &Settings, state: &StateDir) -> Result<Observer, Error> {
+    let host = Host::here(settings.host_id.as_deref());
+    Ok(Observer {
+        host: host.map_err(Error::io("find out which host and which boot this is"))?,
         kernel: Kernel::here(),
         locality: state.locality(),
         legacy_grace: settings.legacy_grace,
-    }
+    })
 }
 
 /// A machine as a looking command sees it, with what it was looked at through.
@@ -77,7 +78,7 @@ fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> 
     let Some(state) = state else {
         return Ok(Looked { sight: never_used(), state_dir, observer: None });
     };
-    let observer = observer(settings, &state);
+    let observer = observer(settings, &state)?;
     let sight = match state.machine(machine, Missing::Accept)? {
         Some(dir) => {
             let mut patience = Patience::default();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::observer;
 use crate::Exit;
 use crate::cli::plan::RunPlan;
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::{Observer, Verdict};
@@ -23,9 +23,10 @@ use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
 use crate::supervise::program::Program;
 use crate::supervise::watch::watch;
+use crate::sys::fork::Failure;
 use crate::sys::signal::{SignalFd, SignalSet, stop_ignoring_sigchld};
 use crate::sys::startup;
-use crate::sys::wait::Ended;
+use crate::sys::wait::{Ended, await_end};
 use crate::transaction::{Childless, Transaction, misled, now};
 
 /// Runs the job, and says how we are to end.
@@ -49,7 +50,7 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let state = StateDir::open(&path, Missing::Create, plan.settings.allow_network_fs)?;
     let state = state.ok_or_else(misled)?;
     let dir = state.machine(&plan.machine, Missing::Create)?.ok_or_else(misled)?;
-    let observer = observer(&plan.settings, &state);
+    let observer = observer(&plan.settings, &state)?;
     let (draft, group) = draft(&plan, &observer)?;
     let environment = Environment::new(startup::environment(), &plan.machine, state.path());
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
@@ -64,7 +65,15 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     };
 
     let held = run.claim()?;
-    let ended = watch(&run.job, &signals).map_err(Error::io("watch the job"))?;
+    let ended = match watch(&run.job, &signals) {
+        Ok(ended) => ended,
+        // The job's status is worth more than the signals that it will not have.
+        Err(error) => {
+            let (machine, error) = (&plan.machine, plain(&error));
+            output::message(format!("{machine}: signals are not forwarded any more: {error}"));
+            await_end(run.job.pid()).map_err(Error::io("watch the job"))?
+        }
+    };
     run.end(held, ended)
 }
 
@@ -186,27 +195,26 @@ impl Run<'_> {
 
     /// Releases the machine, reaps the job, and says how we are to end.
     fn end(mut self, held: Held, ended: Ended) -> Result<Exit, Error> {
-        let gate_error = self.job.gate_error();
-        let exec_error = self.job.exec_error();
-        let (ending, code) = match (gate_error.as_ref().or(exec_error.as_ref()), ended) {
-            (Some(error), _) => (Ending::ExecFailed, error.raw_os_error()),
+        let failure = self.job.failure();
+        let (ending, code) = match (&failure, ended) {
+            (Some(Failure::Setup(error) | Failure::Exec(error)), _) => {
+                (Ending::ExecFailed, error.raw_os_error())
+            }
             (None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
             (None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
         };
         self.release(held, ending, code);
         // Last: until here its PID could not become another process's.
         let _ = self.job.reap(); // a zombie that is not reaped goes when we go
-        if let Some(source) = gate_error {
-            return Err(Error::io("let the job begin")(source));
+        match (failure, ended) {
+            (Some(Failure::Setup(source)), _) => Err(Error::io("let the job begin")(source)),
+            (Some(Failure::Exec(source)), _) => {
+                let word = Argument::from(self.plan.command[0].as_os_str());
+                Err(Error::Command { command: human::command_line(&[word]), source })
+            }
+            (None, Ended::Exited(code)) => Ok(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
+            (None, Ended::Signaled(signal)) => Ok(Exit::Signal(signal)),
         }
-        if let Some(source) = exec_error {
-            let command = human::command_line(&[Argument::from(self.plan.command[0].as_os_str())]);
-            return Err(Error::Command { command, source });
-        }
-        Ok(match ended {
-            Ended::Exited(code) => Exit::Code(u8::try_from(code).unwrap_or(u8::MAX)),
-            Ended::Signaled(signal) => Exit::Signal(signal),
-        })
     }
 
     /// Gives the machine back. If that fails, a phantom stays, which the next run clears: the

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
-use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::sys::file::file_system;
+use crate::sys::retry::retry;
 
 /// Where a holder runs, as recorded, or where we are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,20 +43,27 @@ pub const INITIAL_PID_NS: u64 = 0xEFFF_FFFC;
 impl Host {
     /// The host we are on; `id` overrides the machine ID.
     ///
-    /// What can't be read stays empty, and then proves nothing about anybody.
-    pub fn here(id: Option<&str>) -> Self {
-        let (boot_id, boot_id_genuine) = boot_id().unwrap_or_default();
-        Self {
-            id: id.map_or_else(machine_id, str::to_owned),
+    /// What is not there, or hidden from us, stays empty, and then proves nothing about anybody.
+    ///
+    /// # Errors
+    /// What is there and cannot be read now (`EMFILE`, `ENOMEM`, `EIO`): a record without it could
+    /// never be judged.
+    pub fn here(id: Option<&str>) -> io::Result<Self> {
+        let (boot_id, boot_id_genuine) = if_shown(boot_id())?;
+        Ok(Self {
+            id: match id {
+                Some(id) => id.to_owned(),
+                None => if_shown(machine_id())?,
+            },
             name: nix::unistd::gethostname()
                 .map(|name| name.to_string_lossy().into_owned())
                 .unwrap_or_default(),
             boot_id,
             boot_id_genuine,
-            pid_ns: namespace("pid"),
-            time_ns: namespace("time"),
+            pid_ns: if_shown(namespace("pid"))?,
+            time_ns: if_shown(namespace("time"))?,
             unknown: Map::new(),
-        }
+        })
     }
 
     /// Whether both run under one boot of one kernel.
@@ -70,21 +79,36 @@ impl Host {
 
 /// The machine ID; images that are to get one at their first boot say "uninitialized"
 /// (machine-id(5)).
-fn machine_id() -> String {
-    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    Some(id.trim()).filter(|id| *id != "uninitialized").unwrap_or_default().to_owned()
+fn machine_id() -> io::Result<String> {
+    let id = fs::read_to_string("/etc/machine-id")?;
+    Ok(Some(id.trim()).filter(|id| *id != "uninitialized").unwrap_or_default().to_owned())
+}
+
+/// What was found; the default where there is nothing, or we are not to see it.
+fn if_shown<T: Default>(found: io::Result<T>) -> io::Result<T> {
+    match found {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)
+            ) =>
+        {
+            Ok(T::default())
+        }
+        found => found,
+    }
 }
 
 fn boot_id() -> io::Result<(String, bool)> {
     let mut file = fs::File::open("/proc/sys/kernel/random/boot_id")?;
-    let genuine = fstatfs(file.as_fd())?.filesystem_type() == PROC_SUPER_MAGIC;
+    let genuine = file_system(&file)? == PROC_SUPER_MAGIC;
     let mut id = String::new();
     file.read_to_string(&mut id)?;
     Ok((id.trim().to_owned(), genuine))
 }
 
-fn namespace(kind: &str) -> u64 {
-    fs::metadata(format!("/proc/self/ns/{kind}")).map_or(0, |found| found.ino())
+fn namespace(kind: &str) -> io::Result<u64> {
+    Ok(retry(|| fs::metadata(format!("/proc/self/ns/{kind}")))?.ino())
 }
 
 /// What is known of the file system that a state directory lies on.

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use super::host::{Host, INITIAL_PID_NS};
 use super::process::{Kernel, Look, ProcessId, Sighting};
 use crate::error::plain;
+use crate::sys::retry::retry;
 
 /// The processes of a namespace that are visible from here.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ impl Inside {
         if hides_processes()? {
             self.incomplete = Some("/proc hides processes (hidepid)".to_owned());
         }
-        for entry in fs::read_dir("/proc")? {
+        for entry in retry(|| fs::read_dir("/proc"))? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse::<i32>().ok());
             // The first process of our own namespace is in no other, and may not want to be seen.
@@ -85,7 +86,7 @@ impl Inside {
 
 /// The PID of our process `pid` in the namespace `pid_ns`, if that is its own.
 fn inner_pid(pid: i32, pid_ns: u64) -> io::Result<Option<i32>> {
-    if fs::metadata(format!("/proc/{pid}/ns/pid"))?.ino() != pid_ns {
+    if retry(|| fs::metadata(format!("/proc/{pid}/ns/pid")))?.ino() != pid_ns {
         return Ok(None);
     }
     let status = fs::read(format!("/proc/{pid}/status"))?;

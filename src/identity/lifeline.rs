@@ -9,9 +9,10 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
-use nix::unistd::mkfifoat;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode, SFlag};
+
+use crate::sys::file::{fchmod, fstat, lstatat, mkfifoat, openat};
 
 /// A lifeline's identity: device and inode, as `"259:1048633"` in the record.
 ///
@@ -60,7 +61,7 @@ fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Res
     };
     let another = || Feel::Unknown(format!("{name} is not the lifeline that was recorded"));
     // Before the open, since a slack one yields no descriptor to ask.
-    match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+    match lstatat(dir, name) {
         Ok(stat) if !is_fifo(&stat) => return Ok(Feel::Missing),
         Ok(stat) if !is_it(&stat) => return Ok(another()),
         Ok(_) => {}

@@ -1,5 +1,6 @@
 //! Gathers the evidence about one subject: looks for its processes, feels its lifeline.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,10 +43,10 @@ pub struct Handles {
 /// Clocks of files and records decide nothing; only what this process saw itself counts.
 #[derive(Debug, Default)]
 pub struct Patience {
-    since: Vec<(u64, Sign, Instant)>,
+    since: BTreeMap<(u64, Sign), Instant>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sign {
     JobOver,
     Slack,
@@ -54,20 +55,12 @@ enum Sign {
 impl Patience {
     /// For how long `sign` has been shown by the run `token` without a break.
     fn shown_for(&mut self, token: u64, sign: Sign, shown: bool) -> Duration {
-        let now = Instant::now();
-        let known = self.since.iter().position(|(t, s, _)| (*t, *s) == (token, sign));
-        match (known, shown) {
-            (Some(index), true) => now.duration_since(self.since[index].2),
-            (Some(index), false) => {
-                self.since.swap_remove(index);
-                Duration::ZERO
-            }
-            (None, true) => {
-                self.since.push((token, sign, now));
-                Duration::ZERO
-            }
-            (None, false) => Duration::ZERO,
+        if !shown {
+            self.since.remove(&(token, sign));
+            return Duration::ZERO;
         }
+        let now = Instant::now();
+        now.duration_since(*self.since.entry((token, sign)).or_insert(now))
     }
 }
 

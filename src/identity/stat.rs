@@ -34,12 +34,14 @@ impl Stat {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat is garbled"))
     }
 
-    /// Parses the line. The command name may hold spaces and `)`, so the last `)` counts.
+    /// Parses the line. The command name may hold spaces and `)`, so the last `)` counts. A line
+    /// that ends with the last field wanted may have been cut off within it.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let end = line.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(line.get(end + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied();
+        field(23)?;
         Some(Self {
             state: *field(3)?.as_bytes().first()?,
             parent: field(4)?.parse().ok()?,
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn a_garbled_line_is_none() {
-        for line in [&b""[..], b"42 (x", b"42 (x)", b"42 (x) S 7 42", b"42 (\xff) S a b c"] {
+        let cut = b"42 (x) S 7 42 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 1894";
+        for line in [&b""[..], b"42 (x", b"42 (x)", b"42 (x) S 7 42", b"42 (\xff) S a b c", cut] {
             assert_eq!(Stat::parse(line), None, "{line:?}");
         }
     }

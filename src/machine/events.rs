@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::argument::Argument;
 use super::record::LastRun;
 use super::store::check_plain;
+use crate::sys::file::{fchmod, fstat, openat};
 use crate::sys::rename::{Rename, rename_in};
+use crate::sys::retry::retry;
 
 /// The log's name.
 pub const FILE: &str = "events.jsonl";
@@ -80,22 +82,20 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
     if events.is_empty() {
         return Ok(());
     }
-    let mut lines = Vec::new();
-    for event in events {
-        serde_json::to_writer(&mut lines, event)?;
-        lines.push(b'\n');
-    }
     let mut log = open_log(dir, mode)?;
-    let mut length = log.metadata()?.len();
+    let mut length = u64::try_from(fstat(&log)?.st_size).unwrap_or(0);
     if length >= ROTATE_AT {
         rename_in(dir, c"events.jsonl", c"events.1.jsonl", Rename::Replace)?;
         log = open_log(dir, mode)?;
         length = 0;
     }
-    let whole = end_of_lines(&log, length)?;
-    if whole < length {
-        log.set_len(whole)?;
-        length = whole;
+    let mut lines = Vec::new();
+    if is_torn(&log, length)? {
+        lines.push(b'\n');
+    }
+    for event in events {
+        serde_json::to_writer(&mut lines, event)?;
+        lines.push(b'\n');
     }
     log.write_all(&lines).inspect_err(|_| {
         // Half a line, on a full disk, would spoil the next one, too.
@@ -103,21 +103,13 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
     })
 }
 
-/// Where the last whole line of a log ends. What a power loss leaves behind it, half a line or zeros,
-/// would spoil the next one.
-fn end_of_lines(log: &File, length: u64) -> io::Result<u64> {
-    let mut block = [0; 4096];
-    let mut end = length;
-    while end > 0 {
-        let start = (end - 1) / block.len() as u64 * block.len() as u64;
-        let read = &mut block[..usize::try_from(end - start).map_err(io::Error::other)?];
-        log.read_exact_at(read, start)?;
-        if let Some(newline) = read.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(start + newline as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
+/// Whether the last line was not written to its end: SIGKILL stops a long write(2) between two
+/// pages, a power loss anywhere. The next line must not become a part of it.
+fn is_torn(log: &File, length: u64) -> io::Result<bool> {
+    let Some(last) = length.checked_sub(1) else { return Ok(false) };
+    let mut byte = [0];
+    let read = retry(|| log.read_at(&mut byte, last))?; // none, when somebody truncated it just now
+    Ok(read == 1 && byte != *b"\n")
 }
 
 fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
@@ -137,28 +129,34 @@ fn open_log(dir: BorrowedFd<'_>, mode: Mode) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rstest::rstest;
+    use std::fs;
     use std::os::fd::AsFd;
 
-    #[rstest]
-    #[case::new("", "")]
-    #[case::whole("{}\n{}\n", "{}\n{}\n")]
-    #[case::half_a_line("{}\n{\"time\":\"20", "{}\n")]
-    #[case::half_a_first_line("{\"time\":\"20", "")]
-    #[case::zeros("{}\n\0\0\0", "{}\n")]
-    #[case::zeros_alone("\0".repeat(9000), "")]
-    #[case::up_to_a_block(format!("{}\n{}", "x".repeat(4095), "\0".repeat(4096)), format!("{}\n", "x".repeat(4095)))]
-    #[case::beyond_a_block(format!("{}\n{}", "x".repeat(4096), "\0".repeat(8192)), format!("{}\n", "x".repeat(4096)))]
-    fn the_next_line_is_whole(#[case] left: impl AsRef<[u8]>, #[case] kept: impl AsRef<[u8]>) {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_spoils_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), left).unwrap();
-        let what = What::ForceCleared { verdict: "live".into(), uid: 0, holder: Value::Null };
-        let event = Event { time: "t".into(), machine: "m1".into(), token: 1, what };
-        let fd = File::open(dir.path()).unwrap();
-        append(fd.as_fd(), std::slice::from_ref(&event), Mode::from_bits_truncate(0o644)).unwrap();
-        let log = std::fs::read(dir.path().join(FILE)).unwrap();
-        let line = [serde_json::to_vec(&event).unwrap(), b"\n".to_vec()].concat();
-        assert_eq!(log, [kept.as_ref(), &line].concat());
+        let log = dir.path().join(FILE);
+        let event = Event {
+            time: "t".to_owned(),
+            machine: "m1".to_owned(),
+            token: 5,
+            what: What::ForceCleared { verdict: "live".to_owned(), uid: 0, holder: Value::Null },
+        };
+        let line = serde_json::to_string(&event).unwrap() + "\n";
+        let append = |events: &[Event]| {
+            append(
+                File::open(dir.path()).unwrap().as_fd(),
+                events,
+                Mode::from_bits_truncate(0o644),
+            )
+            .unwrap();
+            fs::read_to_string(&log).unwrap()
+        };
+        assert_eq!(append(&[event.clone(), event.clone()]), line.repeat(2));
+        fs::write(&log, format!("{line}{{\"time\":")).unwrap();
+        assert_eq!(append(std::slice::from_ref(&event)), format!("{line}{{\"time\":\n{line}"));
+        assert_eq!(append(&[event]), format!("{line}{{\"time\":\n{line}{line}"));
     }
 }

@@ -18,6 +18,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::report::escape::escape_os;
+use crate::sys::retry::retry;
 
 /// A held machine lock.
 ///
@@ -41,7 +42,7 @@ pub enum Asked {
 /// left behind in it. Signals are blocked here and belong to the job, so it is a thread; if the
 /// deadline passes it stays in the system call until this process ends, which is soon.
 pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
-    match file.try_lock() {
+    match retry(|| file.try_lock()) {
         Ok(()) => return Ok(Asked::Taken(MachineLock(Arc::new(file)))),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(error),
@@ -50,7 +51,7 @@ pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
     let (sender, receiver) = mpsc::channel();
     let contended = Arc::clone(&file);
     let waiter = thread::Builder::new().stack_size(STACK).spawn(move || {
-        let result = retry_interrupted(|| contended.lock());
+        let result = retry(|| contended.lock());
         drop(contended);
         let _ = sender.send(result); // nobody listens any more: the deadline is over
     })?;
@@ -66,15 +67,6 @@ pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
 
 /// Bytes of stack for a thread that makes one system call.
 const STACK: usize = 64 * 1024;
-
-fn retry_interrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
 
 impl MachineLock {
     /// The locked file.

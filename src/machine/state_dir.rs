@@ -8,16 +8,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, fstat};
-use nix::sys::statfs::fstatfs;
-use nix::unistd::{AccessFlags, Gid, Uid, User, access, getegid, geteuid, getgroups};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode};
+use nix::unistd::{AccessFlags, Gid, Uid, User, getegid, geteuid, getgroups};
 
 use super::name::MachineName;
 use super::store::MachineDir;
 use crate::error::{Error, plain};
 use crate::identity::host::Locality;
 use crate::report::escape::escape_path;
+use crate::sys::file::{access, file_system, fstat, open};
+use crate::sys::retry::retry;
 
 /// The system-wide state directory; it survives a reboot.
 const SYSTEM: &str = "/var/lib/jobguard";
@@ -48,7 +49,7 @@ pub fn locate(chosen: Option<&Path>) -> Result<PathBuf, Error> {
         return std::path::absolute(&path)
             .map_err(Error::io(format!("find the directory '{}'", escape_path(&path))));
     }
-    if geteuid().is_root() || access(SYSTEM, AccessFlags::W_OK).is_ok() {
+    if geteuid().is_root() || access(Path::new(SYSTEM), AccessFlags::W_OK).is_ok() {
         return Ok(PathBuf::from(SYSTEM));
     }
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
@@ -80,11 +81,11 @@ impl StateDir {
     ) -> Result<Option<Self>, Error> {
         let shown = escape_path(path);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let opened = match open(path, flags, Mode::empty()) {
+        let opened = match open(path, flags) {
             Err(Errno::ENOENT) if missing == Missing::Accept => return Ok(None),
             Err(Errno::ENOENT) => {
                 create(path)?;
-                open(path, flags, Mode::empty())
+                open(path, flags)
             }
             opened => opened,
         };
@@ -103,7 +104,7 @@ impl StateDir {
         let cannot_look = || Error::io(format!("look at the state directory '{shown}'"));
         let stat = fstat(&fd).map_err(cannot_look())?;
         check_owner(&stat, &shown)?;
-        let kind = fstatfs(&fd).map_err(cannot_look())?.filesystem_type();
+        let kind = file_system(&fd).map_err(cannot_look())?;
         let locality = Locality::of(kind);
         if let Locality::Unknown(kind) = locality
             && !allow_network_fs
@@ -135,7 +136,7 @@ impl StateDir {
             source: error,
         };
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(cannot)? {
+        for entry in retry(|| std::fs::read_dir(&self.path)).map_err(cannot)? {
             let entry = entry.map_err(cannot)?;
             if entry.file_type().is_ok_and(|kind| kind.is_dir())
                 && let Ok(name) = MachineName::parse(&entry.file_name())
@@ -161,7 +162,9 @@ impl StateDir {
 /// Makes the state directory and its parents. Whatever the umask is, nobody but their owner may
 /// write there: sharing one is a deliberate act.
 fn create(path: &Path) -> Result<(), Error> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
+    let mut builder = std::fs::DirBuilder::new();
+    let builder = builder.recursive(true).mode(0o755);
+    retry(|| builder.create(path)).map_err(|error| {
         cannot_write(&format!("make the state directory '{}'", escape_path(path)), error)
     })
 }

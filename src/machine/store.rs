@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode};
 
 use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
@@ -22,6 +22,8 @@ use super::name::MachineName;
 use super::state_dir::{Missing, cannot_write, check_owner};
 use crate::error::Error;
 use crate::report::escape::escape_path;
+use crate::sys::file::{fchmod, fstat, lstatat, mkdirat, openat};
+use crate::sys::retry::retry;
 
 const LOCK: &str = "lock";
 
@@ -137,9 +139,9 @@ impl MachineDir {
 
     /// Whether the lock's file is still the one at its path.
     pub fn is_current(&self, lock: &MachineLock) -> io::Result<bool> {
-        let held = lock.file().metadata()?;
-        match fstatat(&self.fd, LOCK, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(found) => Ok((found.st_dev, found.st_ino) == (held.dev(), held.ino())),
+        let held = fstat(lock.file())?;
+        match lstatat(&self.fd, LOCK) {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(errno.into()),
         }
@@ -164,7 +166,7 @@ impl MachineDir {
 
     /// Whether the directory itself is still what its path names.
     fn is_in_place(&self) -> bool {
-        let found = std::fs::symlink_metadata(&self.path);
+        let found = retry(|| std::fs::symlink_metadata(&self.path));
         fstat(&self.fd).is_ok_and(|stat| {
             found.is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino))
         })

@@ -1,5 +1,7 @@
 //! Rewrites of a record: what each transition changes in it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::Judged;
@@ -9,6 +11,7 @@ use crate::machine::record::{Ending, Holder, LastRun, Record};
 
 /// The record without these phantoms: counted, and the last of them remembered as the last run.
 pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
+    let mut over = BTreeSet::new();
     for Judged { subject, judgement } in cleared {
         let reason = match &judgement.verdict {
             Verdict::Phantom(reason) => Some(*reason),
@@ -19,7 +22,7 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
             *count = count.saturating_add(1);
         }
         if let Subject::Holder(holder) = subject {
-            record.holders.retain(|other| other.token != holder.token);
+            over.insert(holder.token);
             record.token = record.token.max(holder.token); // no later run may get it again
             record.last = Some(LastRun {
                 token: holder.token,
@@ -31,6 +34,8 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
             });
         }
     }
+    // All at once: a record has room for a hundred thousand, and the machine is locked.
+    record.holders.retain(|holder| !over.contains(&holder.token));
     record
 }
 

@@ -7,13 +7,22 @@ use std::path::Path;
 
 /// Escapes control characters, and those that reorder text.
 pub fn escape(text: &str) -> Cow<'_, str> {
+    escape_as(text, |char| char.escape_default().to_string())
+}
+
+/// Does to JSON what [`escape`] does to text, in JSON's own way: all of it stands in strings.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    escape_as(json, |char| format!("\\u{:04x}", u32::from(char)))
+}
+
+fn escape_as(text: &str, how: impl Fn(char) -> String) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
         if is_unsafe(char) {
-            shown.extend(char.escape_default());
+            shown.push_str(&how(char));
         } else {
             shown.push(char);
         }
@@ -21,9 +30,13 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// All of them are in the first plane: four digits say which.
 fn is_unsafe(char: char) -> bool {
     char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            char,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// Escapes bytes that are not UTF-8 as `\xNN`, and what [`escape`] does.
@@ -60,7 +73,17 @@ mod tests {
     fn terminals_get_nothing_to_obey() {
         assert_eq!(escape("a\x1b[2Jb\r\n\u{202e}"), "a\\u{1b}[2Jb\\r\\n\\u{202e}");
         assert_eq!(escape("größe 漢"), "größe 漢");
+        assert_eq!(escape("\u{61c}\u{200f}\u{2066}"), "\\u{61c}\\u{200f}\\u{2066}");
         assert_eq!(escape_os(OsStr::from_bytes(b"a\xffb\n")), "a\\xffb\\n");
+    }
+
+    /// JSON itself escapes no more than the first 32 characters; U+009B begins a command, too.
+    #[test]
+    fn terminals_get_nothing_to_obey_in_json() {
+        let json = serde_json::json!("a\x1b\x7f\u{9b}2J\u{202e}é");
+        let shown = escape_json(&json.to_string()).into_owned();
+        assert_eq!(shown, r#""a\u001b\u007f\u009b2J\u202eé""#);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), json);
     }
 
     #[test]

@@ -103,7 +103,8 @@ pub fn next_step(
     chosen: Option<&Path>,
 ) -> String {
     match (&judgement.verdict, subject) {
-        (Verdict::Live | Verdict::Finishing, Subject::Holder(_)) => {
+        (Verdict::Finishing, _) => "its end is due any moment: try again".to_owned(),
+        (Verdict::Live, Subject::Holder(_)) => {
             let see = command(&format!("info {machine}"), chosen);
             format!("it is alive: wait for it, or end it; see {see}")
         }

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::escape::escape_json;
 use super::explain::rows;
 use crate::error::Error;
 use crate::identity::observe::Observed;
@@ -106,9 +107,10 @@ fn verdict_codes(verdict: &Verdict) -> (&'static str, Option<&'static str>) {
     }
 }
 
-/// One line of JSON.
+/// One line of JSON, safe to show.
 pub fn line<T: Serialize>(value: &T) -> Result<String, Error> {
-    let mut text = serde_json::to_string(value).map_err(Error::io("write JSON"))?;
+    let text = serde_json::to_string(value).map_err(Error::io("write JSON"))?;
+    let mut text = escape_json(&text).into_owned();
     text.push('\n');
     Ok(text)
 }

@@ -1,5 +1,7 @@
 //! What is known of a holder before it is one: everything but its token, its lifeline and its job.
 
+use std::io::ErrorKind;
+
 use super::policy::Group;
 use crate::cli::args::OnSupervisorDeath;
 use crate::cli::plan::RunPlan;
@@ -17,12 +19,14 @@ use crate::transaction::now;
 pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Error> {
     let host = &observer.host;
     let me = std::process::id().cast_signed();
-    let pidfd = PidFd::open(me).ok(); // before 5.3 there is none
-    let terminal = Stat::read_own().map_or(0, |stat| stat.terminal);
-    let supervisor = observer
-        .kernel
-        .identify(me, pidfd.as_ref())
+    let supervisor = PidFd::open_if_there_are_any(me)
+        .and_then(|pidfd| observer.kernel.identify(me, pidfd.as_ref()))
         .map_err(Error::io("find out our own identity: is /proc mounted?"))?;
+    let terminal = match Stat::read_own() {
+        Ok(stat) => stat.terminal,
+        Err(error) if error.kind() == ErrorKind::NotFound => 0, // no /proc
+        Err(error) => return Err(Error::io("find out our terminal")(error)),
+    };
     let dies_with_supervisor = match plan.on_supervisor_death {
         Some(OnSupervisorDeath::Keep) => false,
         Some(OnSupervisorDeath::Kill) => true,

@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
 use crate::machine::record::Holder;
-use crate::sys::fork::{Child, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group};
+use crate::sys::fork::{
+    Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
+};
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
 use crate::sys::wait::{Ended, peek};
@@ -63,12 +65,8 @@ impl Job {
             close,
         };
         let child = self.child.insert(fork(&image, setup)?);
-        // No pidfd where there are none: then the PID must do, and it is ours until we reap it.
-        self.pidfd = match PidFd::open(child.pid()) {
-            Ok(pidfd) => Some(pidfd),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => None,
-            Err(error) => return Err(error),
-        };
+        // Without one the PID must do, and that is ours until we reap it.
+        self.pidfd = PidFd::open_if_there_are_any(child.pid())?;
         self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())
     }
 
@@ -122,14 +120,11 @@ impl Job {
         peek(self.pid())
     }
 
-    /// Why its gate could not be opened, so that it ended without an exec; `None` when it could.
-    pub fn gate_error(&mut self) -> Option<io::Error> {
-        self.gate_error.take()
-    }
-
-    /// Why its exec failed, once it is over; `None` when it did not.
-    pub fn exec_error(&mut self) -> Option<io::Error> {
-        self.child.as_mut().and_then(Child::exec_error)
+    /// Why it never began, once its process is over; `None` when it did.
+    pub fn failure(&mut self) -> Option<Failure> {
+        // A gate that could not be opened ended it without a word.
+        let gate_error = self.gate_error.take().map(Failure::Setup);
+        gate_error.or_else(|| self.child.as_mut().and_then(Child::failure))
     }
 
     /// Sends it a signal: to its whole group where that is its own.

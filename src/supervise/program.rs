@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::unistd::{AccessFlags, faccessat};
+use nix::unistd::AccessFlags;
 
 use crate::error::Error;
 use crate::report::escape::escape_os;
+use crate::sys::file::access;
+use crate::sys::retry::retry;
 
 /// A command whose file was found.
 #[derive(Debug, Clone)]
@@ -76,8 +77,8 @@ fn search(word: &OsStr) -> Result<PathBuf, Errno> {
 
 /// Whether the file can be executed, with the rights that exec will use.
 fn check(path: &Path) -> Result<(), Errno> {
-    faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)?;
-    let kind = nix::sys::stat::stat(path)?;
+    access(path, AccessFlags::X_OK)?;
+    let kind = retry(|| nix::sys::stat::stat(path))?;
     // A directory is "executable" too; exec says EACCES to it, as to devices.
     if kind.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG { Ok(()) } else { Err(Errno::EACCES) }
 }

@@ -5,7 +5,7 @@ use std::io;
 use super::job::Job;
 use super::policy::{react, sender_of, stops_us};
 use crate::sys::signal::{Arrival, SignalFd, stop_ourselves};
-use crate::sys::wait::{Ended, await_end, reap_others, stopped_by};
+use crate::sys::wait::{Ended, reap_others, stopped_by};
 
 /// The first process of a PID namespace, which inherits everybody's orphans.
 const INIT: i32 = 1;
@@ -16,12 +16,11 @@ const INIT: i32 = 1;
 /// nothing costs anything as long as nothing happens.
 ///
 /// # Errors
-/// Only when the job's end cannot be waited for at all. When signals cannot be read any more they
-/// are not forwarded any more, but the job is still watched: its status is worth more.
+/// When signals cannot be read any more, or the job cannot be looked at; it may still run.
 pub fn watch(job: &Job, signals: &SignalFd) -> io::Result<Ended> {
     let mut early = job.early();
     loop {
-        let Ok(arrival) = signals.read() else { return await_end(job.pid()) };
+        let arrival = signals.read()?;
         let was_early = early.contains(arrival.signal);
         early = early.without(arrival.signal);
         if let Some(ended) = on_signal(job, arrival, was_early)? {

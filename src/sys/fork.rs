@@ -2,7 +2,7 @@
 //! told to.
 //!
 //! Gate and errno travel over one close-on-exec socket pair: the supervisor writes a byte to open
-//! the gate, the child writes an errno when the exec fails. If the supervisor dies first the child
+//! the gate, the child writes an errno when it cannot become the job. If the supervisor dies first the child
 //! reads end-of-file, or is killed by its parent-death signal, and the job never begins.
 
 use std::ffi::CString;
@@ -12,8 +12,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 
+use nix::errno::Errno;
+
+use super::retry::{call, retry};
 use super::signal::{SignalSet, set_disposition};
-use super::{cerr, wait};
+use super::wait;
 
 /// Everything exec needs, laid out before the fork: the child must not allocate.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ pub struct Child {
 /// # Safety
 /// No other thread may run: a lock that it holds would stay locked in the child.
 pub unsafe fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
-    let (gate, childs_end) = UnixStream::pair()?;
+    let (gate, childs_end) = retry(UnixStream::pair)?;
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
     };
@@ -75,14 +78,17 @@ pub unsafe fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
     let shell_argv = pointers(&image.shell_argv);
     // SAFETY: no other thread runs (the caller's promise), and the child calls nothing below but
     // system calls until it execs or exits: no allocation, no unwinding, no destructor.
-    let pid = cerr(unsafe { libc::fork() }.into())? as i32;
+    let pid = call(|| unsafe { libc::fork() }.into())? as i32;
     if pid == 0 {
         let closed_gate = gate.as_raw_fd();
         let mine = childs_end.as_raw_fd();
         // SAFETY: we are the child, and these are its copies of the descriptors.
-        unsafe { wait_behind_gate(mine, closed_gate, setup) };
+        if let Err(errno) = unsafe { wait_behind_gate(mine, closed_gate, setup) } {
+            // SAFETY: still the child.
+            unsafe { give_up(mine, Stage::Setup, errno) }
+        }
         // SAFETY: still the child; the vectors were built before the fork and end with null.
-        unsafe { exec_or_report(mine, image, &argv, &shell_argv, &envp) }
+        unsafe { exec_or_give_up(mine, image, &argv, &shell_argv, &envp) }
     }
     // Born: from here on a failure must not leave the child behind, and closing the gate does that.
     drop(OwnedFd::from(childs_end));
@@ -95,7 +101,7 @@ pub unsafe fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
 
 /// # Safety
 /// Only in a child between fork and exec; all descriptors are the child's own.
-unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) {
+unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) -> Result<(), Errno> {
     // SAFETY: system calls on plain integers and on one byte of this stack frame; nothing that
     // could take a lock another thread held at the fork.
     #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one argument covers them all")]
@@ -105,9 +111,9 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) {
         for fd in setup.close {
             libc::close(*fd);
         }
-        set_parent_death_signal(libc::SIGKILL);
+        set_parent_death_signal(libc::SIGKILL)?;
         let mut byte = 0_u8;
-        if libc::read(mine, (&raw mut byte).cast(), 1) != 1 {
+        if retry(|| Errno::result(libc::read(mine, (&raw mut byte).cast(), 1)))? == 0 {
             libc::_exit(EXIT_NEVER_BEGAN);
         }
         if setup.dies_with_supervisor {
@@ -115,31 +121,35 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) {
             // and so never kills us. Its descriptors were closed before that (exit_files in the
             // kernel's do_exit precedes exit_notify): either we are killed, or we see it here.
             let mut gate = libc::pollfd { fd: mine, events: 0, revents: 0 };
-            if libc::poll(&raw mut gate, 1, 0) != 0 {
+            if retry(|| Errno::result(libc::poll(&raw mut gate, 1, 0)))? != 0 {
                 libc::_exit(EXIT_NEVER_BEGAN);
             }
         } else {
-            set_parent_death_signal(0);
+            set_parent_death_signal(0)?;
         }
-        if setup.ignore_sigchld {
-            let _ = set_disposition(libc::SIGCHLD, libc::SIG_IGN); // cannot fail for SIGCHLD
-        }
-        // Last: a signal that came early acts from here on as the job's dispositions say.
-        let _ = setup.mask.set_mask(); // cannot fail: both pointers are valid
     }
+    if setup.ignore_sigchld {
+        set_disposition(libc::SIGCHLD, libc::SIG_IGN).map_err(errno_of)?;
+    }
+    // Last: a signal that came early acts from here on as the job's dispositions say.
+    setup.mask.set_mask().map(drop).map_err(errno_of)
+}
+
+fn errno_of(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 /// # Safety
 /// None beyond that of a system call on plain integers; callable between fork and exec.
-unsafe fn set_parent_death_signal(signal: i32) {
+unsafe fn set_parent_death_signal(signal: i32) -> Result<(), Errno> {
     let signal = libc::c_ulong::from(signal.unsigned_abs());
     // SAFETY: PR_SET_PDEATHSIG takes one `unsigned long`.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) };
+    retry(|| Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })).map(drop)
 }
 
 /// # Safety
 /// Only in a child between fork and exec; the vectors end with a null pointer.
-unsafe fn exec_or_report(
+unsafe fn exec_or_give_up(
     mine: RawFd,
     image: &Image,
     argv: &[*const libc::c_char],
@@ -150,19 +160,48 @@ unsafe fn exec_or_report(
     #[allow(clippy::multiple_unsafe_ops_per_block, reason = "one argument covers them all")]
     unsafe {
         libc::execve(image.path.as_ptr(), argv.as_ptr(), envp.as_ptr());
-        let mut errno = *libc::__errno_location();
-        if errno == libc::ENOEXEC {
+        let mut errno = Errno::last();
+        if errno == Errno::ENOEXEC {
             libc::execve(c"/bin/sh".as_ptr(), shell_argv.as_ptr(), envp.as_ptr());
-            errno = *libc::__errno_location();
+            errno = Errno::last();
         }
-        let bytes = errno.to_ne_bytes();
-        libc::write(mine, bytes.as_ptr().cast(), bytes.len());
-        libc::_exit(EXIT_NEVER_BEGAN)
+        give_up(mine, Stage::Exec, errno)
     }
+}
+
+/// How far a child got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Setup,
+    Exec,
+}
+
+/// Says where and why, and ends: the last words of a child that never became the job.
+///
+/// # Safety
+/// Only in a child between fork and exec.
+unsafe fn give_up(mine: RawFd, at: Stage, errno: Errno) -> ! {
+    let [a, b, c, d] = (errno as i32).to_ne_bytes();
+    let words = [at as u8, a, b, c, d];
+    // SAFETY: the pointer is to a live array of the length passed; a write that fails has nobody
+    // to tell.
+    let _ =
+        retry(|| Errno::result(unsafe { libc::write(mine, words.as_ptr().cast(), words.len()) }));
+    // SAFETY: ends this process without running anything of it.
+    unsafe { libc::_exit(EXIT_NEVER_BEGAN) }
 }
 
 /// The status of a child that never became the job; nobody sees it.
 const EXIT_NEVER_BEGAN: i32 = 125;
+
+/// Why a child never became the job.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not be given what the job is to have.
+    Setup(io::Error),
+    /// The command could not be executed.
+    Exec(io::Error),
+}
 
 impl Child {
     /// The child's PID, which cannot be reused before [`Child::reap`].
@@ -185,12 +224,14 @@ impl Child {
         let _ = wait::reap(self.pid); // there is nobody to tell
     }
 
-    /// The error of an exec that failed, once the child is over; `None` when it became the job.
-    pub fn exec_error(&mut self) -> Option<io::Error> {
-        let mut errno = [0_u8; 4];
-        self.gate.set_nonblocking(true).ok()?;
-        self.gate.read_exact(&mut errno).ok()?;
-        Some(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+    /// Why the child, once it is over, never became the job; `None` when it did.
+    pub fn failure(&mut self) -> Option<Failure> {
+        let mut words = [0_u8; 5];
+        retry(|| self.gate.set_nonblocking(true)).ok()?;
+        self.gate.read_exact(&mut words).ok()?;
+        let [at, errno @ ..] = words;
+        let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
+        Some(if at == Stage::Exec as u8 { Failure::Exec(error) } else { Failure::Setup(error) })
     }
 
     /// Reaps the child, which must be over.
@@ -203,11 +244,11 @@ impl Child {
 pub fn signal_unreaped_group(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: takes plain integers. The child is ours and not reaped, so its number, and the
     // group's, cannot belong to anybody else.
-    cerr(unsafe { libc::kill(-pid, signal) }.into()).map(drop)
+    call(|| unsafe { libc::kill(-pid, signal) }.into()).map(drop)
 }
 
 /// Sends `signal` to the unreaped child `pid`, where there are no pidfds.
 pub fn signal_unreaped(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: as for the group.
-    cerr(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+    call(|| unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }

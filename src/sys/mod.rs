@@ -4,17 +4,12 @@
 //! protocol proceeds is decided elsewhere, in code that makes no system call.
 #![allow(unsafe_code, reason = "raw system calls live here, each with its argument")]
 
+pub mod file;
 pub mod fork;
 pub mod pidfd;
 pub mod poll;
 pub mod rename;
+pub mod retry;
 pub mod signal;
 pub mod startup;
 pub mod wait;
-
-use std::io;
-
-/// Turns the −1 of a system call into the error it left in `errno`.
-fn cerr(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstat;
-use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::statfs::FsType;
 
-use super::cerr;
+use super::file::{file_system, fstat};
+use super::retry::{call, retry};
 
 /// `PID_FS_MAGIC` of `linux/magic.h`: the file system of pidfds since Linux 6.9.
 const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
@@ -29,16 +29,26 @@ impl PidFd {
     /// call. A zombie that nobody has reaped yet opens.
     pub fn open(pid: i32) -> io::Result<Self> {
         // SAFETY: takes plain integers.
-        let fd = cerr(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        let fd = call(|| unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
         // SAFETY: the call succeeded, so this is a descriptor that nobody else owns; descriptors
         // fit an int.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) }))
     }
 
+    /// Opens a pidfd, or none where this kernel has none or its seccomp filter forbids them.
+    pub fn open_if_there_are_any(pid: i32) -> io::Result<Option<Self>> {
+        match Self::open(pid) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
     /// The inode number that names this process until the next boot, or `None` on a kernel whose
     /// pidfds all share one (before 6.9).
     pub fn inode(&self) -> io::Result<Option<u64>> {
-        if fstatfs(&self.0)?.filesystem_type() != PID_FS_MAGIC {
+        if file_system(&self.0)? != PID_FS_MAGIC {
             return Ok(None);
         }
         Ok(Some(fstat(&self.0)?.st_ino))
@@ -47,7 +57,7 @@ impl PidFd {
     /// Whether the process is over: ended, whether or not somebody has reaped it.
     pub fn is_over(&self) -> io::Result<bool> {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        Ok(poll(&mut fds, PollTimeout::ZERO)? != 0)
+        Ok(retry(|| poll(&mut fds, PollTimeout::ZERO))? != 0)
     }
 
     /// Sends a signal to the process.
@@ -68,7 +78,7 @@ impl PidFd {
         let fd = self.0.as_raw_fd();
         // SAFETY: a null siginfo is allowed and means what kill(2) would send; the rest are plain
         // integers.
-        cerr(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, flags) })?;
+        call(|| unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, flags) })?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::cerr;
+use super::retry::call;
 
 /// What renameat2(2) does about a name that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,6 @@ pub fn rename_in(dir: BorrowedFd<'_>, from: &CStr, to: &CStr, how: Rename) -> io
     };
     let (dir, from, to) = (dir.as_raw_fd(), from.as_ptr(), to.as_ptr());
     // SAFETY: both names are NUL-terminated and live across the call.
-    cerr(unsafe { libc::syscall(libc::SYS_renameat2, dir, from, dir, to, flags) })?;
+    call(|| unsafe { libc::syscall(libc::SYS_renameat2, dir, from, dir, to, flags) })?;
     Ok(())
 }

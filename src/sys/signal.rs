@@ -14,7 +14,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::cerr;
+use super::retry::call;
 
 /// The size of the kernel's `sigset_t`, in bytes; the C libraries' type is larger.
 pub(super) const KERNEL_SIGSET_SIZE: usize = mem::size_of::<u64>();
@@ -68,7 +68,7 @@ impl SignalSet {
     pub fn pending() -> io::Result<Self> {
         let mut pending = 0_u64;
         // SAFETY: the pointer is to a live `u64` of the size passed.
-        cerr(unsafe {
+        call(|| unsafe {
             libc::syscall(libc::SYS_rt_sigpending, &raw mut pending, KERNEL_SIGSET_SIZE)
         })?;
         Ok(Self(pending))
@@ -78,7 +78,7 @@ impl SignalSet {
         let mut old = 0_u64;
         // SAFETY: `new` is null, which only queries, or points to a live `u64`, as does the third
         // argument; both have the size passed.
-        cerr(unsafe {
+        call(|| unsafe {
             libc::syscall(
                 libc::SYS_rt_sigprocmask,
                 libc::SIG_SETMASK,
@@ -111,7 +111,7 @@ impl SignalFd {
     pub fn open() -> io::Result<Self> {
         let mask = SignalSet::ALL;
         // SAFETY: the mask lives across the call and has the size passed.
-        let fd = cerr(unsafe {
+        let fd = call(|| unsafe {
             libc::syscall(
                 libc::SYS_signalfd4,
                 -1,
@@ -156,7 +156,7 @@ pub fn stop_ignoring_sigchld() -> io::Result<bool> {
     // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: a null new action only queries; the other pointer is to a live sigaction.
-    cerr(unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &mut action) }.into())?;
+    call(|| unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &mut action) }.into())?;
     let reaps = action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0;
     if reaps {
         set_disposition(libc::SIGCHLD, libc::SIG_DFL)?;
@@ -170,7 +170,7 @@ pub(super) fn set_disposition(signal: i32, to: libc::sighandler_t) -> io::Result
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = to;
     // SAFETY: `action` is initialised and installs no handler, so nothing of ours can be called.
-    cerr(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }.into())?;
+    call(|| unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }.into())?;
     Ok(())
 }
 
@@ -182,7 +182,9 @@ fn reset_disposition(signal: i32) -> io::Result<()> {
     let default = [0_u64; 8];
     let (new, old) = (default.as_ptr(), ptr::null_mut::<u64>());
     // SAFETY: `new` is valid for reads of the kernel's struct; a null old action is not written.
-    cerr(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, old, KERNEL_SIGSET_SIZE) })?;
+    call(|| unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, new, old, KERNEL_SIGSET_SIZE)
+    })?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::mem;
 
-use super::cerr;
+use super::retry::call;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +62,8 @@ fn wait_for(
 ) -> io::Result<Option<(i32, Ended)>> {
     // SAFETY: siginfo_t is plain data; all zeroes is what "nothing happened" looks like.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-    loop {
-        // SAFETY: `info` lives across the call.
-        match cerr(unsafe { libc::waitid(kind, id, &mut info, options) }.into()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(_) => break,
-        }
-    }
+    // SAFETY: `info` lives across the call.
+    call(|| unsafe { libc::waitid(kind, id, &mut info, options) }.into())?;
     // SAFETY: waitid succeeded, so either nothing was filled in (zeroes) or the SIGCHLD fields.
     let (child, status) = unsafe { child_fields(&info) };
     Ok(match info.si_code {

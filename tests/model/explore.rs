@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::mutant::Mutant;
+use crate::mutant::Broken;
 use crate::world::{Process, World};
 
 /// What was found.
@@ -18,17 +18,23 @@ pub struct Explored {
     pub stuck: Option<String>,
 }
 
-/// Explores every world that comes after this one.
-pub fn explore(first: World, mutant: Mutant) -> Explored {
-    let mut atlas = Atlas::new(&first);
+/// Explores every world that comes after these.
+pub fn explore(roots: &[World], broken: Broken) -> Explored {
+    let mut atlas = Atlas::new();
     let mut found =
-        Explored { worlds: 1, steps: 0, ends: Vec::new(), violation: None, stuck: None };
-    let mut frontier = vec![(0, first.clone())];
+        Explored { worlds: 0, steps: 0, ends: Vec::new(), violation: None, stuck: None };
+    let mut frontier = Vec::new();
+    for root in roots {
+        let own = atlas.keys.len();
+        if let (number, true) = atlas.enter(root, own, false) {
+            frontier.push((number, root.clone()));
+        }
+    }
     let mut ended = Vec::new();
     while !frontier.is_empty() {
         let mut next = Vec::new();
         for (number, world) in frontier {
-            let progress = world.progress(mutant);
+            let progress = world.progress(broken);
             if progress.is_empty() {
                 ended.push(number);
             }
@@ -40,7 +46,7 @@ pub fn explore(first: World, mutant: Mutant) -> Explored {
                 let after = match step {
                     Ok(after) => after,
                     Err(why) => {
-                        let way = atlas.way(first, number, mutant);
+                        let way = atlas.way(roots, number, broken);
                         found.violation = Some(format!("{why}, by this way:\n{way}"));
                         return found;
                     }
@@ -60,7 +66,7 @@ pub fn explore(first: World, mutant: Mutant) -> Explored {
     let unfinished = |end: &&World| !end.processes.iter().all(Process::is_over);
     let stuck_end = found.ends.iter().find(unfinished).map(|end| atlas.number(end));
     found.stuck =
-        stuck_end.or(atlas.cut_off(&ended)).map(|number| atlas.way(first, number, mutant));
+        stuck_end.or(atlas.cut_off(&ended)).map(|number| atlas.way(roots, number, broken));
     found
 }
 
@@ -73,19 +79,17 @@ struct Atlas {
     hashers: (RandomState, RandomState),
     numbers: HashMap<Key, usize>,
     keys: Vec<Key>,
-    /// From where each world was first reached.
+    /// From where each world was first reached; a root, from itself.
     parents: Vec<usize>,
     /// From where each is reached without a fault.
     before: Vec<Vec<u32>>,
 }
 
 impl Atlas {
-    fn new(first: &World) -> Self {
+    fn new() -> Self {
         let hashers = (RandomState::new(), RandomState::new());
         let (numbers, keys, parents, before) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut atlas = Self { hashers, numbers, keys, parents, before };
-        atlas.enter(first, 0, false);
-        atlas
+        Self { hashers, numbers, keys, parents, before }
     }
 
     fn key(&self, world: &World) -> Key {
@@ -125,15 +129,18 @@ impl Atlas {
     }
 
     /// The way to a world, told step by step.
-    fn way(&self, first: World, to: usize, mutant: Mutant) -> String {
+    fn way(&self, roots: &[World], to: usize, broken: Broken) -> String {
         let mut numbers = vec![to];
-        while let Some(number) = numbers.last().copied().filter(|number| *number != 0) {
+        let is_root = |number: usize| self.parents[number] == number;
+        while let Some(number) = numbers.last().copied().filter(|number| !is_root(*number)) {
             numbers.push(self.parents[number]);
         }
         let mut told = String::new();
-        let mut world = first;
+        let from = numbers.last().map(|root| self.keys[*root]);
+        let root = roots.iter().find(|root| Some(self.key(root)) == from);
+        let mut world = root.expect("a way begins at a root").clone();
         for number in numbers.into_iter().rev().skip(1) {
-            let steps = world.progress(mutant).into_iter().flatten().chain(world.go_wrong());
+            let steps = world.progress(broken).into_iter().flatten().chain(world.go_wrong());
             let next = steps.into_iter().find(|next| self.key(next) == self.keys[number]);
             let next = next.expect("a way leads from world to world");
             told.push_str(&world.difference(&next));

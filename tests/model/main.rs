@@ -16,29 +16,27 @@ mod mutant;
 mod world;
 
 use explore::explore;
-use mutant::Mutant;
+use mutant::{Broken, Mutant};
 use rstest::{Context, rstest};
 use world::{Faults, Role, World};
 
 /// A promise that holds in every world.
 fn check(name: &str, roles: &[Role], faults: Faults) {
     let begun = Instant::now();
-    let found = explore(World::new(roles, faults), Mutant::None);
+    let found = explore(&[World::new(roles, faults)], Broken::NOTHING);
     assert_eq!(found.violation, None);
     assert_eq!(found.stuck, None);
     assert!(found.ends.len() > 1, "the model ran into a wall");
     // Whatever was left behind, a newcomer gets the machine.
-    let mut newcomers = 0;
-    for end in &found.ends {
-        let after = explore(end.with_newcomer(), Mutant::None);
-        assert_eq!((after.violation, after.stuck), (None, None), "a newcomer after {end:#?}");
-        newcomers += after.worlds;
-    }
+    let ends: Vec<World> = found.ends.iter().map(World::with_newcomer).collect();
+    let after = explore(&ends, Broken::NOTHING);
+    assert_eq!((after.violation, after.stuck), (None, None), "with a newcomer");
     println!(
-        "{name}: {} worlds, {} steps, {} ends, {newcomers} worlds of newcomers, {:?}",
+        "{name}: {} worlds, {} steps, {} ends, {} worlds with a newcomer, {:?}",
         found.worlds,
         found.steps,
-        found.ends.len(),
+        ends.len(),
+        after.worlds,
         begun.elapsed()
     );
 }
@@ -50,6 +48,9 @@ const RUN: Role = Role::Run;
 #[case::crashes(&[RUN, RUN], Faults { crashes: 2, reuses: 1, stalls: 1, ..Faults::NONE })]
 #[case::reboot(&[RUN, RUN], Faults { reboots: 1, crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::clear(&[RUN, RUN, Role::Clear], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::force(&[RUN, RUN, Role::Force(1)], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::three_reused(&[RUN, RUN, RUN], Faults { crashes: 1, reuses: 1, ..Faults::NONE })]
+#[case::three_rebooted(&[RUN, RUN, RUN], Faults { reboots: 1, ..Faults::NONE })]
 #[case::three(&[RUN, RUN, RUN], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 // A deleted lock file alone is survived, and so it is beside crashes. Beside a stalled supervisor
 // it is not, and that is not promised.
@@ -67,36 +68,71 @@ fn never_two_never_stuck(
     check(context.description.unwrap_or_default(), roles, faults);
 }
 
+/// Two in seconds; three, under `scripts/soak`, take minutes and a few gigabytes.
+#[test]
+fn everything_at_once() {
+    let soaks = std::env::var_os("JOBGUARD_SOAK_DURATION").is_some();
+    let faults = Faults { crashes: 1, reuses: 1, reboots: 1, lock_deletions: 1, ..Faults::NONE };
+    let (name, roles): (_, &[Role]) =
+        if soaks { ("all faults, three", &[RUN, RUN, RUN]) } else { ("all faults", &[RUN, RUN]) };
+    check(name, roles, faults);
+}
+
 /// The model notices each way to break the protocol.
 #[rstest]
-#[case::gate(Mutant::OpenTheGateFirst, Faults::NONE, "begins without a record")]
-#[case::token(Mutant::ReleaseAnybody, Faults { stalls: 1, ..Faults::NONE }, "live holder")]
-#[case::judge(Mutant::CallTheLivingDead, Faults::NONE, "live holder")]
+#[case::gate(&[Mutant::OpenTheGateFirst], &[RUN, RUN], Faults::NONE, "begins without a record")]
+#[case::token_of_a_release(
+    &[Mutant::ReleaseAnybody],
+    &[RUN, RUN],
+    Faults { stalls: 1, ..Faults::NONE },
+    "live holder"
+)]
+#[case::token_of_a_clear(
+    &[Mutant::IgnoreTheToken],
+    &[RUN, RUN, Role::Force(1)],
+    Faults::NONE,
+    "live holder"
+)]
+#[case::judge(&[Mutant::CallTheLivingDead], &[RUN, RUN], Faults::NONE, "live holder")]
 #[case::lifelines(
-    Mutant::IgnoreLifelines,
+    &[Mutant::IgnoreLifelines],
+    &[RUN, RUN],
     Faults { lock_deletions: 1, ..Faults::NONE },
     "live holder"
 )]
 #[case::changes(
-    Mutant::IgnoreChanges,
+    &[Mutant::IgnoreChanges],
+    &[RUN, RUN],
     Faults { lock_deletions: 1, crashes: 1, ..Faults::NONE },
     "live holder"
 )]
+#[case::inode(
+    &[Mutant::IgnoreTheInode, Mutant::IgnoreLifelines],
+    &[RUN, RUN],
+    Faults { idle_deletions: 1, ..Faults::NONE },
+    "live holder"
+)]
 fn a_broken_protocol_is_caught(
-    #[case] mutant: Mutant,
+    #[case] broken: &'static [Mutant],
+    #[case] roles: &[Role],
     #[case] faults: Faults,
     #[case] expected: &str,
 ) {
-    let found = explore(World::new(&[RUN, RUN], faults), mutant);
+    let found = explore(&[World::new(roles, faults)], Broken(broken));
     let violation = found.violation.expect("the model did not notice");
     assert!(violation.contains(expected), "{violation}");
+    println!("{broken:?}: {} steps to it", violation.lines().count() - 1);
 }
 
-/// The inode of the lock file is a second line of defence: even if nobody compared it, the
-/// lifelines would keep two apart. Who would remove those (above) must know.
-#[test]
-fn the_inode_alone_would_not_be_missed() {
-    let faults = Faults { lock_deletions: 2, ..Faults::NONE };
-    let found = explore(World::new(&[RUN, RUN], faults), Mutant::IgnoreTheInode);
+/// The inode of the lock file and the lifelines are two lines of defence against a deleted lock
+/// file. Either alone keeps two apart when nobody had it locked; when somebody had, the lifelines do
+/// (and without them nothing does, see above).
+#[rstest]
+#[case::the_inode(Mutant::IgnoreLifelines, Faults { idle_deletions: 2, ..Faults::NONE })]
+#[case::lifelines(Mutant::IgnoreTheInode, Faults { lock_deletions: 2, ..Faults::NONE })]
+fn one_line_of_defence_is_enough(#[case] mutant: Mutant, #[case] faults: Faults) {
+    let broken: &'static [Mutant] = Box::leak(Box::new([mutant]));
+    let found = explore(&[World::new(&[RUN, RUN], faults)], Broken(broken));
     assert_eq!((found.violation, found.stuck), (None, None));
+    println!("without {mutant:?}: {} worlds", found.worlds);
 }

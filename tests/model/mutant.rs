@@ -2,9 +2,19 @@
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken(pub &'static [Mutant]);
+
+impl Broken {
+    pub const NOTHING: Self = Self(&[]);
+
+    pub fn by(self, mutant: Mutant) -> bool {
+        self.0.contains(&mutant)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// Nothing.
-    None,
     /// The gate is opened before the record is in place.
     OpenTheGateFirst,
     /// A lock file that was replaced is not noticed.
@@ -13,6 +23,8 @@ pub enum Mutant {
     IgnoreLifelines,
     /// A release removes whomever the record names.
     ReleaseAnybody,
+    /// A clear by force removes whomever the record names.
+    IgnoreTheToken,
     /// A record that changed is not noticed, neither when it is read again nor right before it is
     /// replaced.
     IgnoreChanges,

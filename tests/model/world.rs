@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use jobguard::identity::verdict::{PhantomReason, Verdict};
+use jobguard::identity::verdict::{PhantomReason, Subject, Verdict};
 use jobguard::machine::record::{Ending, Holder, LastRun, Record};
 use jobguard::protocol::claim::{self, Claim};
-use jobguard::protocol::clear::Clear;
+use jobguard::protocol::clear::{Clear, Force};
 use jobguard::protocol::release::Release;
 use jobguard::protocol::{Act, Answer, Felt, Next, Protocol};
 
 use crate::evidence;
-use crate::mutant::Mutant;
+use crate::mutant::{Broken, Mutant};
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub enum Role {
     Run,
     /// `jobguard clear m1`.
     Clear,
+    /// `jobguard clear m1 --force --token TOKEN`, by somebody who has seen that run end.
+    Force(u64),
 }
 
 /// Everything there is.
@@ -46,6 +48,8 @@ pub struct World {
 pub struct Faults {
     pub crashes: u8,
     pub lock_deletions: u8,
+    /// Deletions of a lock file that nobody has locked.
+    pub idle_deletions: u8,
     pub reboots: u8,
     pub reuses: u8,
     /// How often a release may be found overdue.
@@ -53,7 +57,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub const NONE: Self = Self { crashes: 0, lock_deletions: 0, reboots: 0, reuses: 0, stalls: 0 };
+    pub const NONE: Self =
+        Self { crashes: 0, lock_deletions: 0, idle_deletions: 0, reboots: 0, reuses: 0, stalls: 0 };
 }
 
 /// A child of a run.
@@ -198,10 +203,17 @@ impl World {
     }
 
     /// Every world that one step of the processes and jobs leads to.
-    pub fn progress(&self, mutant: Mutant) -> Vec<Step> {
+    pub fn progress(&self, broken: Broken) -> Vec<Step> {
         let mut next = Vec::new();
-        for index in 0..self.processes.len() {
-            next.extend(self.step(index, mutant));
+        for (index, process) in self.processes.iter().enumerate() {
+            // Those who have not begun are all alike: it does not matter who of them is next.
+            let alike = |other: &Process| other.role == process.role;
+            let mut before = self.processes[..index].iter().filter(|other| alike(other));
+            let waits_its_turn = |other: &Process| other.life == Life::NotStarted;
+            if process.life == Life::NotStarted && before.any(waits_its_turn) {
+                continue;
+            }
+            next.extend(self.step(index, broken));
         }
         for (index, job) in self.jobs.iter().enumerate() {
             if matches!(job.state, JobState::Running | JobState::Shut) {
@@ -229,6 +241,13 @@ impl World {
         if self.faults.lock_deletions > 0 && self.lock.is_some() {
             let mut world = self.clone();
             world.faults.lock_deletions -= 1;
+            world.lock = None;
+            next.push(world);
+        }
+        let idle = !self.processes.iter().any(|process| process.locked);
+        if self.faults.idle_deletions > 0 && self.lock.is_some() && idle {
+            let mut world = self.clone();
+            world.faults.idle_deletions -= 1;
             world.lock = None;
             next.push(world);
         }
@@ -270,12 +289,17 @@ impl World {
         }
     }
 
-    fn step(&self, index: usize, mutant: Mutant) -> Vec<Step> {
+    fn step(&self, index: usize, broken: Broken) -> Vec<Step> {
         let process = &self.processes[index];
         match &process.life {
             Life::NotStarted => match process.role {
                 Role::Run => vec![self.begin(index, Claim::new("m1", false), Life::Claiming)],
                 Role::Clear => vec![self.begin(index, Clear::new(None), Life::Clearing)],
+                Role::Force(token) if self.has_seen_the_end_of(token) => {
+                    let force = Force { token, uid: 0 };
+                    vec![self.begin(index, Clear::new(Some(force)), Life::Clearing)]
+                }
+                Role::Force(_) => Vec::new(),
             },
             Life::Waiting => vec![self.begin(index, Claim::new("m1", true), Life::Claiming)],
             Life::Supervising => {
@@ -285,12 +309,22 @@ impl World {
                 }
                 vec![self.begin(index, Release::new(last_run(process.token)), Life::Releasing)]
             }
-            Life::Claiming(claim, act) => self.perform(index, act, claim, mutant, Life::Claiming),
+            Life::Claiming(claim, act) => self.perform(index, act, claim, broken, Life::Claiming),
             Life::Releasing(release, act) => {
-                self.perform(index, act, release, mutant, Life::Releasing)
+                self.perform(index, act, release, broken, Life::Releasing)
             }
-            Life::Clearing(clear, act) => self.perform(index, act, clear, mutant, Life::Clearing),
+            Life::Clearing(clear, act) => self.perform(index, act, clear, broken, Life::Clearing),
             Life::Done | Life::Dead => Vec::new(),
+        }
+    }
+
+    /// Whether the job of that run is over, or there will never be one.
+    fn has_seen_the_end_of(&self, token: u64) -> bool {
+        let runs = || self.processes.iter().filter(|process| process.role == Role::Run);
+        let mut jobs = runs().filter(|run| run.token == token).filter_map(|run| run.job).peekable();
+        match jobs.peek() {
+            Some(_) => jobs.all(|job| self.jobs[job].state == JobState::Over),
+            None => runs().all(Process::is_over),
         }
     }
 
@@ -315,18 +349,18 @@ impl World {
         index: usize,
         act: &Act,
         protocol: &P,
-        mutant: Mutant,
+        broken: Broken,
         life: fn(P, Act) -> Life,
     ) -> Vec<Step>
     where
         P::Outcome: Ended,
     {
-        let performed = self.act(index, act, mutant);
+        let performed = self.act(index, act, broken);
         performed
             .into_iter()
             .map(|(mut world, answer)| {
                 let Some(mut answer) = answer? else { return Ok(world) };
-                world.mutate(index, &mut answer, mutant);
+                world.mutate(index, &mut answer, broken);
                 let mut protocol = protocol.clone();
                 world.processes[index].life = match protocol.next(answer) {
                     Next::Do(act) => life(protocol, act),
@@ -345,15 +379,15 @@ impl World {
         &self,
         index: usize,
         act: &Act,
-        mutant: Mutant,
+        broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
         let mut world = self.clone();
         let done = |world| vec![(world, Ok(Some(Answer::Done)))];
         match act {
             Act::Lock => world
-                .take_lock(index, mutant)
+                .take_lock(index, broken)
                 .map_or_else(Vec::new, |got| vec![(world, Ok(got.then_some(Answer::Done)))]),
-            Act::Read => world.read(index, mutant),
+            Act::Read => world.read(index, broken),
             Act::MakeLifeline(token) => {
                 if world.lifelines.contains_key(token) {
                     return vec![(world, Ok(Some(Answer::Taken)))];
@@ -364,12 +398,12 @@ impl World {
                 done(world)
             }
             Act::FeelOthers => {
-                let felt = world.feel(index, mutant);
+                let felt = world.feel(index, broken);
                 vec![(world, Ok(Some(Answer::Felt(felt))))]
             }
             Act::ReadAgain => {
                 let same = world.processes[index].seen.as_ref() == Some(&world.record)
-                    || mutant == Mutant::IgnoreChanges;
+                    || broken.by(Mutant::IgnoreChanges);
                 let answer = if same { Answer::Done } else { Answer::Changed };
                 vec![(world, Ok(Some(answer)))]
             }
@@ -377,8 +411,8 @@ impl World {
                 world.lifelines.retain(|token, _| !tokens.contains(token));
                 done(world)
             }
-            Act::Fork(token) => world.fork(index, *token, mutant),
-            Act::Put(record) => world.put(index, record, mutant),
+            Act::Fork(token) => world.fork(index, *token, broken),
+            Act::Put(record) => world.put(index, record, broken),
             Act::Log(_) => done(world),
             Act::Unlock => {
                 world.processes[index].locked = false;
@@ -411,24 +445,32 @@ impl World {
     }
 
     /// What a broken protocol would make of an answer.
-    fn mutate(&self, index: usize, answer: &mut Answer, mutant: Mutant) {
-        let releasing = matches!(self.processes[index].life, Life::Releasing(..));
-        match (mutant, answer) {
-            (Mutant::ReleaseAnybody, Answer::Seen(seen)) if releasing => {
-                let mine = self.processes[index].token;
-                seen.record.holders.iter_mut().for_each(|holder| holder.token = mine);
+    fn mutate(&self, index: usize, answer: &mut Answer, broken: Broken) {
+        let Answer::Seen(seen) = answer else { return };
+        let process = &self.processes[index];
+        let releasing = matches!(process.life, Life::Releasing(..));
+        let claimed = match process.role {
+            Role::Run if releasing && broken.by(Mutant::ReleaseAnybody) => Some(process.token),
+            Role::Force(token) if broken.by(Mutant::IgnoreTheToken) => Some(token),
+            _ => None,
+        };
+        if let Some(token) = claimed {
+            seen.record.holders.iter_mut().for_each(|holder| holder.token = token);
+            for judged in &mut seen.judged {
+                if let Subject::Holder(holder) = &mut judged.subject {
+                    holder.token = token;
+                }
             }
-            (Mutant::CallTheLivingDead, Answer::Seen(seen)) => {
-                let dead = Verdict::Phantom(PhantomReason::ProcessGone);
-                seen.judged.iter_mut().for_each(|j| j.judgement.verdict = dead.clone());
-            }
-            _ => {}
+        }
+        if broken.by(Mutant::CallTheLivingDead) {
+            let dead = Verdict::Phantom(PhantomReason::ProcessGone);
+            seen.judged.iter_mut().for_each(|j| j.judgement.verdict = dead.clone());
         }
     }
 
     /// Opens the lock file, then locks it, then compares it with the path; `None`: it is held, so
     /// there is no step; false: not locked yet.
-    fn take_lock(&mut self, index: usize, mutant: Mutant) -> Option<bool> {
+    fn take_lock(&mut self, index: usize, broken: Broken) -> Option<bool> {
         let Some(inode) = self.processes[index].opened else {
             let next_inode = &mut self.next_inode;
             let inode = *self.lock.get_or_insert_with(|| {
@@ -442,7 +484,7 @@ impl World {
         if self.processes.iter().any(held) {
             return None;
         }
-        if self.lock != Some(inode) && mutant != Mutant::IgnoreTheInode {
+        if self.lock != Some(inode) && !broken.by(Mutant::IgnoreTheInode) {
             self.processes[index].opened = None;
             return Some(false);
         }
@@ -453,17 +495,17 @@ impl World {
     fn read(
         mut self,
         index: usize,
-        mutant: Mutant,
+        broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
         if !self.processes[index].locked {
             // Taking the lock anew, because its file was replaced.
-            return match self.take_lock(index, mutant) {
+            return match self.take_lock(index, broken) {
                 Some(_) => vec![(self, Ok(None))],
                 None => Vec::new(),
             };
         }
         let current = self.lock == self.processes[index].opened;
-        if self.processes[index].reads > 0 && !current && mutant != Mutant::IgnoreTheInode {
+        if self.processes[index].reads > 0 && !current && !broken.by(Mutant::IgnoreTheInode) {
             self.processes[index].locked = false;
             self.processes[index].opened = None;
             return vec![(self, Ok(None))];
@@ -480,12 +522,12 @@ impl World {
             .collect()
     }
 
-    fn feel(&self, index: usize, mutant: Mutant) -> Felt {
+    fn feel(&self, index: usize, broken: Broken) -> Felt {
         let mut felt = Felt::default();
         for (token, reader) in &self.lifelines {
             match reader {
                 _ if self.processes[index].made == Some(*token) => {}
-                Some(_) if mutant == Mutant::IgnoreLifelines => {}
+                Some(_) if broken.by(Mutant::IgnoreLifelines) => {}
                 Some(_) => felt.taut.push(*token),
                 None => felt.slack.push(*token),
             }
@@ -497,14 +539,14 @@ impl World {
         mut self,
         index: usize,
         token: u64,
-        mutant: Mutant,
+        broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
         let job = self.jobs.len();
         self.jobs.push(Job { parent: index, state: JobState::Gated, reused: false });
         self.processes[index].job = Some(job);
         let holder = evidence::holder(token, job, index, self.boot);
         let opened =
-            if mutant == Mutant::OpenTheGateFirst { self.open_gate(index) } else { Ok(()) };
+            if broken.by(Mutant::OpenTheGateFirst) { self.open_gate(index) } else { Ok(()) };
         vec![(self, opened.map(|()| Some(Answer::Born(Box::new(holder)))))]
     }
 
@@ -512,13 +554,13 @@ impl World {
         mut self,
         index: usize,
         record: &Record,
-        mutant: Mutant,
+        broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
         let process = &mut self.processes[index];
         if !process.looked {
-            let current = self.lock == process.opened || mutant == Mutant::IgnoreTheInode;
+            let current = self.lock == process.opened || broken.by(Mutant::IgnoreTheInode);
             let same =
-                process.seen.as_ref() == Some(&self.record) || mutant == Mutant::IgnoreChanges;
+                process.seen.as_ref() == Some(&self.record) || broken.by(Mutant::IgnoreChanges);
             if !current || !same {
                 return vec![(self, Ok(Some(Answer::Changed)))];
             }

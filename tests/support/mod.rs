@@ -62,6 +62,8 @@ impl Sandbox {
 
     /// Gives any command our state directory and no others' variables.
     pub fn confine(&self, command: &mut Command) {
+        // What cargo tells the loader: a hundred directories to look into.
+        command.env_remove("LD_LIBRARY_PATH");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("JOBGUARD_") {
                 command.env_remove(name);

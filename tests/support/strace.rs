@@ -79,7 +79,10 @@ pub fn tracee(strace: &Running) -> Option<i32> {
 /// Tries all points, a few at a time, and fails with all that did not survive. `survives` returns
 /// whether the strike hit; returned is how many did.
 #[track_caller]
-pub fn strike_all(points: &[Point], survives: impl Fn(&Point) -> bool + Sync) -> usize {
+pub fn strike_all<P: fmt::Display + Sync>(
+    points: &[P],
+    survives: impl Fn(&P) -> bool + Sync,
+) -> usize {
     const AT_ONCE: usize = 4;
     let queue = Mutex::new(points.iter());
     let hits = Mutex::new(0);

@@ -27,6 +27,22 @@ fn what_a_later_release_added_survives_a_rewrite() {
     assert_eq!(written, frozen);
 }
 
+#[rstest]
+#[case("22220004306466665320004306468880141")]
+#[case("22220004306466653200043064688801415")]
+#[case("0.31415926535897932384626433832795")]
+#[case("1.7976931348623157e308")]
+#[case("-2.2250738585072011e-308")]
+fn a_number_that_a_later_release_added_does_not_drift(#[case] number: &str) {
+    let record = format!(
+        r#"{{"schema":1,"machine":"m1","revision":1,"token":1,"holders":[],"later":{number}}}"#
+    );
+    let read = |bytes: &[u8]| Reading::parse("m1", bytes).record;
+    let first = read(record.as_bytes());
+    assert_eq!(first.unknown["later"].as_f64(), number.parse().ok(), "the nearest there is");
+    assert_eq!(read(&serde_json::to_vec(&first).unwrap()), first);
+}
+
 #[test]
 fn the_frozen_record_says_what_it_said() {
     let Subject::Holder(holder) = subject(FROZEN.as_bytes()) else { panic!("no holder") };

@@ -3,17 +3,14 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use super::MachineDir;
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
 use crate::machine::record::MAX_TOKEN;
 use crate::report::escape::escape_path;
+use crate::sys::file::{link_in, names, open_dir, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
 
 const LIFE: &str = "life.";
@@ -63,7 +60,7 @@ impl MachineDir {
         let moved = match rename_in(self.fd.as_fd(), &from, &to, Rename::NoReplace) {
             // A file system without that flag; link(2) replaces nothing either.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-                let linked = linkat(&self.fd, &*from, &self.fd, &*to, AtFlags::empty());
+                let linked = link_in(&self.fd, &*from, &*to);
                 linked.map(|()| self.unlink(&hidden)).map_err(io::Error::from)
             }
             moved => moved,
@@ -90,12 +87,10 @@ impl MachineDir {
     /// made.
     pub fn lifelines(&self) -> Result<Listing, Error> {
         let cannot = |errno: Errno| self.cannot("list", "")(errno.into());
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut dir = Dir::openat(&self.fd, ".", flags, Mode::empty()).map_err(cannot)?;
+        let names = open_dir(&self.fd).and_then(|mut dir| names(&mut dir)).map_err(cannot)?;
         let mut listing = Listing { tokens: Vec::new(), scratch: Vec::new() };
-        for entry in dir.iter() {
-            let entry = entry.map_err(cannot)?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
+        for name in names {
+            let Ok(name) = name.to_str() else { continue };
             if let Some(token) = name.strip_prefix(LIFE) {
                 // Not what we would have written: not ours.
                 let ours = |token: &u64| *token <= MAX_TOKEN && lifeline_name(*token) == name;
@@ -115,7 +110,7 @@ impl MachineDir {
     /// Unlinks a file that has served its purpose. One that stays does no harm: it is slack, or
     /// nobody's, and swept by a later claim.
     pub fn unlink(&self, name: &str) {
-        let _ = unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir); // see above
+        let _ = unlinkat(&self.fd, name); // see above
     }
 }
 

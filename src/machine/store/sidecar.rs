@@ -6,9 +6,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use super::MachineDir;
 use crate::error::Error;
@@ -16,7 +15,9 @@ use crate::identity::verdict::Subject;
 use crate::machine::lock::MachineLock;
 use crate::machine::reading::Reading;
 use crate::machine::record::Record;
+use crate::sys::file::{fchmod, openat, rmdirat, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
+use crate::sys::retry::retry;
 
 /// The largest record, in bytes: the longest command line that execve(2) takes (2 MiB), with every
 /// byte spelled out, fits.
@@ -83,7 +84,7 @@ impl MachineDir {
             }
             Err(errno) => return Err(self.cannot("open", RECORD)(errno.into())),
         };
-        let meta = file.metadata().map_err(self.cannot("look at", RECORD))?;
+        let meta = retry(|| file.metadata()).map_err(self.cannot("look at", RECORD))?;
         if !meta.is_file() {
             return unreadable("is not a regular file");
         }
@@ -120,8 +121,8 @@ impl MachineDir {
                 self.is_current(lock)? && self.read().map_err(io::Error::other)?.same_as(seen);
             if current { self.place(&scratch, seen) } else { Ok(Put::Overtaken) }
         });
-        let removed = match unlinkat(&self.fd, scratch.as_str(), UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::EISDIR) => unlinkat(&self.fd, scratch.as_str(), UnlinkatFlags::RemoveDir),
+        let removed = match unlinkat(&self.fd, &scratch) {
+            Err(Errno::EISDIR) => rmdirat(&self.fd, &scratch),
             other => other,
         };
         // What is left behind, after a crash too, is swept by the next claim.
@@ -143,7 +144,7 @@ impl MachineDir {
         let file = match open() {
             Err(Errno::EEXIST) => {
                 // Left by a process of our PID that crashed here.
-                unlinkat(&self.fd, scratch, UnlinkatFlags::NoRemoveDir)?;
+                unlinkat(&self.fd, scratch)?;
                 open()
             }
             other => other,

@@ -1,0 +1,51 @@
+//! A call that a signal interrupted is made again (`EINTR`, signal(7)).
+//!
+//! We block all signals, so it should not happen; but a file system in user space can say so at any
+//! call, and a run that fails for that would fail for nothing.
+
+use std::fs::TryLockError;
+use std::io;
+
+use nix::errno::Errno;
+
+/// An error that may say "interrupted".
+pub trait Interruptible {
+    /// Whether it does.
+    fn is_interruption(&self) -> bool;
+}
+
+impl Interruptible for io::Error {
+    fn is_interruption(&self) -> bool {
+        self.kind() == io::ErrorKind::Interrupted
+    }
+}
+
+impl Interruptible for Errno {
+    fn is_interruption(&self) -> bool {
+        *self == Self::EINTR
+    }
+}
+
+impl Interruptible for TryLockError {
+    fn is_interruption(&self) -> bool {
+        matches!(self, Self::Error(error) if error.is_interruption())
+    }
+}
+
+/// Makes a call until it is not interrupted.
+pub fn retry<T, E: Interruptible>(mut call: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    loop {
+        match call() {
+            Err(error) if error.is_interruption() => {}
+            result => return result,
+        }
+    }
+}
+
+/// Makes a raw system call, which says −1 and why in `errno`, until it is not interrupted.
+pub(super) fn call(mut raw: impl FnMut() -> libc::c_long) -> io::Result<libc::c_long> {
+    retry(|| match raw() {
+        -1 => Err(io::Error::last_os_error()),
+        result => Ok(result),
+    })
+}
