@@ -157,10 +157,8 @@ impl<'a> Transaction<'a> {
                 }
                 // A crash before this leaves no job that runs: its gate is closed still.
                 let here = &self.observer.host;
-                if here.boot_id_genuine {
-                    let noted = lock.note_boot(&here.boot_id);
-                    self.warnings.extend(noted.map_err(Error::io("note the boot")).err());
-                }
+                let noted = lock.note_boot(&here.boot_id, here.boot_id_genuine);
+                self.warnings.extend(noted.map_err(Error::io("note the boot")).err());
             }
             Act::Log(events) => self.log(events),
             Act::Unlink(tokens) => tokens.iter().for_each(|t| self.dir.unlink_lifeline(*t)),

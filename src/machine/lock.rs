@@ -75,12 +75,16 @@ impl MachineLock {
     }
 
     /// Notes in the file that the record was written under this boot, which a record that is
-    /// damaged cannot tell.
-    pub fn note_boot(&self, boot_id: &str) -> io::Result<()> {
-        if noted_boot(&self.0)? == boot_id {
+    /// damaged cannot tell. It reaches the disk, once a boot: that is what the next boot goes by.
+    ///
+    /// A boot ID that is not genuine says nothing to others, and is noted as no boot's.
+    pub fn note_boot(&self, boot_id: &str, genuine: bool) -> io::Result<()> {
+        let note = if genuine { boot_id.as_bytes() } else { &[b'?'; BOOT_ID] };
+        if read_note(&self.0)? == note {
             return Ok(());
         }
-        self.0.write_all_at(boot_id.as_bytes(), 0)
+        self.0.write_all_at(note, 0)?;
+        self.0.sync_data()
     }
 
     /// Unlocks, whoever else may hold a copy of the descriptor.
@@ -89,12 +93,19 @@ impl MachineLock {
     }
 }
 
-/// The boot ID that was noted in the file of a machine lock. It was never flushed to the disk: what a
-/// power loss makes of it is no boot's ID, or that of an earlier one.
-pub fn noted_boot(file: &File) -> io::Result<String> {
-    let mut bytes = [0; BOOT_ID];
+/// The boot ID that was noted in the file of a machine lock; `None` when that is none: nobody made a
+/// note yet, or whoever did could not tell, or it was lost with the power.
+pub fn noted_boot(file: &File) -> io::Result<Option<String>> {
+    let note = String::from_utf8(read_note(file)?).unwrap_or_default();
+    let is_id = note.len() == BOOT_ID && note.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    Ok(Some(note).filter(|_| is_id))
+}
+
+fn read_note(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; BOOT_ID];
     let length = file.read_at(&mut bytes, 0)?;
-    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// Bytes of a boot ID: a UUID with its dashes.
