@@ -103,7 +103,7 @@ pub fn noted_boot(file: &File) -> io::Result<Option<String>> {
 
 fn read_note(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; BOOT_ID];
-    let length = file.read_at(&mut bytes, 0)?;
+    let length = retry(|| file.read_at(&mut bytes, 0))?;
     bytes.truncate(length);
     Ok(bytes)
 }
