@@ -150,6 +150,10 @@ impl<'a> Transaction<'a> {
                     Put::Placed => self.state.made = None, // the record names it
                     Put::Overtaken => return Ok(Answer::Changed),
                 }
+                // A crash before this leaves no job that runs: its gate is closed still.
+                let here = &self.observer.host;
+                let noted = lock.note_boot(&here.boot_id, here.boot_id_genuine);
+                self.warnings.extend(noted.map_err(Error::io("note the boot")).err());
             }
             Act::Log(events) => self.log(events),
             Act::Unlink(tokens) => tokens.iter().for_each(|t| self.dir.unlink_lifeline(*t)),

@@ -232,7 +232,31 @@ fn a_taut_lifeline_holds_the_machine_whatever_the_record_has_become() {
     assert_eq!(std::fs::read_to_string(&record).unwrap(), bytes);
     drop(held.child.stdin.take());
     assert_eq!(held.wait().code(), Some(1));
-    run(&mut sandbox.jobguard(["-m", "m1", "true"])).exits(0);
+    // It was damaged under this boot, whatever its file says: no power loss did that.
+    run(&mut sandbox.jobguard(["status", "m1"])).exits(4);
+    run(&mut sandbox.jobguard(["-n", "-m", "m1", "true"])).exits(75);
+}
+
+/// A clock that is set while a job runs makes its record older than the boot; the note of the boot
+/// in the lock file does not depend on clocks.
+#[test]
+fn a_record_damaged_under_this_boot_is_no_power_loss() {
+    let sandbox = Sandbox::new();
+    run(&mut sandbox.jobguard(["-m", "m1", "true"])).exits(0).silent();
+    let (record, lock) =
+        (sandbox.machine("m1").join("record.json"), sandbox.machine("m1").join("lock"));
+    let here = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), here.trim());
+    std::fs::write(&record, "torn").unwrap();
+    before_this_boot(&record);
+    run(&mut sandbox.jobguard(["status", "m1"])).exits(4);
+    // Whatever a power loss makes of the note, or an earlier boot wrote there.
+    for noted in ["", "\0\0", "01234567-0123-0123-0123-0123456789ab"] {
+        std::fs::write(&lock, noted).unwrap();
+        run(&mut sandbox.jobguard(["status", "m1"])).exits(1);
+    }
+    run(&mut sandbox.jobguard(["-m", "m1", "true"])).exits(0).says("record damaged");
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), here.trim());
 }
 
 #[test]

@@ -161,20 +161,33 @@ fn look_at_holder(
 
 /// Whether a damaged record is older than this boot, and nobody holds a lifeline: a power loss
 /// tore it, and ended whoever it named. Only where no other kernel could have written it.
+///
+/// Its age is told by a clock that may have been set since. So nobody may have put a record in place
+/// under this boot either, by the note that everybody makes of that. Where that note names an earlier
+/// boot, what clocks lose over a reboot is made up for: some know whole seconds only.
 fn torn_before_boot(dir: &MachineDir, snapshot: &Snapshot, observer: &Observer) -> bool {
     /// The inode of the first time namespace (`PROC_TIME_INIT_INO`, linux/proc_ns.h): elsewhere
     /// the time since boot is shifted.
     const INITIAL_TIME_NS: u64 = 0xEFFF_FFFA;
+    /// Seconds: a clock of whole ones, our own rounding, and one that was a little fast before.
+    const LEEWAY: i64 = 3;
     if observer.locality != Locality::Local
         || ![0, INITIAL_TIME_NS].contains(&observer.host.time_ns)
     {
         return false;
     }
+    let here = &observer.host;
+    let Ok(noted) = dir.noted_boot() else { return false };
+    if !here.boot_id_genuine || noted.as_ref() == Some(&here.boot_id) {
+        return false;
+    }
+    let leeway = if noted.is_some() { LEEWAY } else { 0 };
     let Ok(listing) = dir.lifelines() else { return false };
     let slack = |token: &u64| matches!(dir.feel(*token, None), Feel::Slack | Feel::Missing);
     let Ok(up) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return false };
     let booted = unix_seconds().saturating_sub(up.tv_sec());
-    snapshot.modified.is_some_and(|modified| modified < booted) && listing.tokens.iter().all(slack)
+    snapshot.modified.is_some_and(|modified| modified < booted + leeway)
+        && listing.tokens.iter().all(slack)
 }
 
 fn unix_seconds() -> i64 {

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -74,11 +74,42 @@ impl MachineLock {
         &self.0
     }
 
+    /// Notes in the file that the record was written under this boot, which a record that is
+    /// damaged cannot tell. It reaches the disk, once a boot: that is what the next boot goes by.
+    ///
+    /// A boot ID that is not genuine says nothing to others, and is noted as no boot's.
+    pub fn note_boot(&self, boot_id: &str, genuine: bool) -> io::Result<()> {
+        let note = if genuine { boot_id.as_bytes() } else { &[b'?'; BOOT_ID] };
+        if read_note(&self.0)? == note {
+            return Ok(());
+        }
+        self.0.write_all_at(note, 0)?;
+        self.0.sync_data()
+    }
+
     /// Unlocks, whoever else may hold a copy of the descriptor.
     pub fn release(self) {
         let _ = self.0.unlock(); // closing it, right after, unlocks as well
     }
 }
+
+/// The boot ID that was noted in the file of a machine lock; `None` when that is none: nobody made a
+/// note yet, or whoever did could not tell, or it was lost with the power.
+pub fn noted_boot(file: &File) -> io::Result<Option<String>> {
+    let note = String::from_utf8(read_note(file)?).unwrap_or_default();
+    let is_id = note.len() == BOOT_ID && note.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    Ok(Some(note).filter(|_| is_id))
+}
+
+fn read_note(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; BOOT_ID];
+    let length = retry(|| file.read_at(&mut bytes, 0))?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// Bytes of a boot ID: a UUID with its dashes.
+const BOOT_ID: usize = 36;
 
 /// Who holds the lock on the file with this device and inode, as `/proc/locks` shows it.
 pub fn owner(file: &File) -> Option<String> {

@@ -151,6 +151,17 @@ impl MachineDir {
         }
     }
 
+    /// The boot that was noted in the lock file, if one was: no job that began under a later one is
+    /// in the record.
+    pub fn noted_boot(&self) -> io::Result<Option<String>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        match openat(&self.fd, LOCK, flags, Mode::empty()) {
+            Ok(file) => lock::noted_boot(&File::from(file)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Appends to the event log.
     pub fn log(&self, events: &[Event]) -> Result<(), Error> {
         events::append(self.fd.as_fd(), events, self.mode(0o644, 0o664))

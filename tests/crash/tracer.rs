@@ -131,35 +131,37 @@ impl Tracer {
     }
 
     fn run(mut self) -> Trace {
-        while !self.tracees.is_empty() {
-            let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-            match waitpid(None, Some(flags)).unwrap() {
-                WaitStatus::Exited(pid, code) => self.over(pid, code << 8),
-                WaitStatus::Signaled(pid, signal, _) => self.over(pid, signal as i32),
-                WaitStatus::PtraceSyscall(pid) => self.at_call(pid),
-                WaitStatus::PtraceEvent(pid, _, event)
-                    if event == Event::PTRACE_EVENT_EXEC as i32 =>
-                {
-                    self.tracees.remove(&pid);
-                    resume(ptrace::detach(pid, None)); // the job
-                }
-                WaitStatus::PtraceEvent(pid, ..) => {
-                    let child = ptrace::getevent(pid).map(|child| Pid::from_raw(child as i32));
-                    let tracee = Tracee { who: Who::Child, inside: None };
-                    self.tracees.extend(child.map(|child| (child, tracee)));
-                    resume(ptrace::syscall(pid, None));
-                }
-                // How a new tracee reports.
-                WaitStatus::Stopped(pid, Signal::SIGSTOP) => resume(ptrace::syscall(pid, None)),
-                WaitStatus::Stopped(pid, signal) => resume(ptrace::syscall(pid, signal)),
-                other => panic!("{other:?}"),
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        loop {
+            match waitpid(None, Some(flags)) {
+                Err(Errno::ECHILD) => break, // all are over, or on their own
+                Err(errno) => panic!("{errno}"),
+                Ok(status) => self.on(status),
             }
         }
         self.trace
     }
 
+    fn on(&mut self, status: WaitStatus) {
+        match status {
+            WaitStatus::Exited(pid, code) => self.over(pid, code << 8),
+            WaitStatus::Signaled(pid, signal, _) => self.over(pid, signal as i32),
+            WaitStatus::PtraceSyscall(pid) => self.at_call(pid),
+            WaitStatus::PtraceEvent(pid, _, event) if event == Event::PTRACE_EVENT_EXEC as i32 => {
+                resume(ptrace::detach(pid, None)); // the job
+            }
+            WaitStatus::PtraceEvent(pid, ..) => resume(ptrace::syscall(pid, None)),
+            // How a new tracee reports.
+            WaitStatus::Stopped(pid, Signal::SIGSTOP) => {
+                self.tracees.insert(pid, Tracee { who: Who::Child, inside: None });
+                resume(ptrace::syscall(pid, None));
+            }
+            WaitStatus::Stopped(pid, signal) => resume(ptrace::syscall(pid, signal)),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn over(&mut self, pid: Pid, status: i32) {
-        self.tracees.remove(&pid);
         if pid == self.supervisor {
             self.trace.status = ExitStatus::from_raw(status);
         }

@@ -12,7 +12,8 @@ use jobguard::sys::pidfd::PidFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::arena::{Arena, Process, now};
-use crate::schedule::{Attack, Dice, Planned, Target, Weather};
+use crate::schedule::{Attack, Planned, Target, Weather};
+use crate::support::dice::Dice;
 
 /// How long a process may take to die of SIGKILL, and its job to follow where it must.
 const DEATH: Duration = Duration::from_secs(10);

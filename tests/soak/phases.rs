@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::arena::Arena;
 use crate::chaos::{Chaos, Counts};
 use crate::checker::Evidence;
-use crate::schedule::{Dice, MACHINES, Weather};
+use crate::schedule::{MACHINES, Weather};
+use crate::support::dice::Dice;
 use crate::support::{Done, JOBGUARD, run};
 
 /// The length of a phase.

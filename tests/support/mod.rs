@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod dice;
 pub mod held;
 pub mod job_log;
 pub mod probe;
