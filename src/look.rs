@@ -4,7 +4,7 @@
 //! another run, so start over. Nothing is written, and a held machine lock is no hindrance.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -103,37 +103,60 @@ const SLOW_POLL: Duration = Duration::from_secs(5);
 /// sign while its job lives on.
 const INSURANCE: Duration = Duration::from_secs(60);
 
-/// Sleeps until something about this sight may have changed, or `until`.
-///
-/// `mask` is the signal mask meanwhile: a waiter has no job yet, so a signal does to it what it
-/// would have done to the job that it stands for.
-pub fn wait_for_change(
-    sight: &Sight,
-    until: Option<Instant>,
-    mask: SignalSet,
-) -> Result<(), Error> {
-    let mut fds = Vec::new();
-    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-    let mut timeout = left.map_or(INSURANCE, |left| left.min(INSURANCE));
-    let mut at_most = |limit: Duration| timeout = timeout.min(limit);
-    for observed in sight.holding() {
-        let handles = &observed.handles;
-        fds.extend(handles.lifeline.iter().map(|l| (l.as_fd(), Interest::Closed)));
-        fds.extend(handles.processes.iter().map(|p| (p.as_fd(), Interest::Readable)));
-        if observed.judgement.verdict == Verdict::Finishing {
-            // Whichever of the two is still to ripen; the other may have before, to no effect.
-            let (over, slack) = (observed.evidence.job_over_for, observed.evidence.slack_for);
-            let ripening = [over, slack].into_iter().filter(|waited| *waited < GRACE).max();
-            at_most(GRACE - ripening.unwrap_or_default());
-        } else if is_blind(observed) {
-            at_most(SLOW_POLL);
+/// What to sleep on, until something about a machine may have changed.
+#[derive(Debug)]
+pub struct Wakers<'a> {
+    fds: Vec<(BorrowedFd<'a>, Interest)>,
+    timeout: Duration,
+}
+
+impl<'a> Wakers<'a> {
+    /// Nothing but the insurance.
+    pub fn new() -> Self {
+        Self { fds: Vec::new(), timeout: INSURANCE }
+    }
+
+    /// Not longer than this.
+    pub fn at_most(&mut self, limit: Duration) {
+        self.timeout = self.timeout.min(limit);
+    }
+
+    /// Until whoever owns this lifeline lets go.
+    pub fn lifeline(&mut self, lifeline: &'a OwnedFd) {
+        self.fds.push((lifeline.as_fd(), Interest::Closed));
+    }
+
+    /// Until somebody who holds the machine is over, or a verdict is ripe.
+    pub fn holders(&mut self, sight: &'a Sight) {
+        for observed in sight.holding() {
+            let handles = &observed.handles;
+            handles.lifeline.iter().for_each(|lifeline| self.lifeline(lifeline));
+            self.fds.extend(handles.processes.iter().map(|p| (p.as_fd(), Interest::Readable)));
+            if observed.judgement.verdict == Verdict::Finishing {
+                // Whichever of the two is still to ripen; the other may have before, to no effect.
+                let (over, slack) = (observed.evidence.job_over_for, observed.evidence.slack_for);
+                let ripening = [over, slack].into_iter().filter(|waited| *waited < GRACE).max();
+                self.at_most(GRACE - ripening.unwrap_or_default());
+            } else if is_blind(observed) {
+                self.at_most(SLOW_POLL);
+            }
         }
     }
-    // We may have written to a closed stderr: that SIGPIPE is ours alone.
-    match wait_any(&fds, Some(timeout), mask.with(libc::SIGPIPE)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()), // look again
-        Err(error) => Err(Error::io("wait for the machine")(error)),
+
+    /// Sleeps, until `until` at most.
+    ///
+    /// `mask` is the signal mask meanwhile: a waiter has no job yet, so a signal does to it what it
+    /// would have done to the job that it stands for.
+    pub fn sleep(mut self, until: Option<Instant>, mask: SignalSet) -> Result<(), Error> {
+        if let Some(until) = until {
+            self.at_most(until.saturating_duration_since(Instant::now()));
+        }
+        // We may have written to a closed stderr: that SIGPIPE is ours alone.
+        match wait_any(&self.fds, Some(self.timeout), mask.with(libc::SIGPIPE)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()), // look again
+            Err(error) => Err(Error::io("wait for the machine")(error)),
+        }
     }
 }
 
@@ -161,6 +184,8 @@ pub fn settle(
         if sight.is_settled() || Instant::now() >= until {
             return Ok(sight);
         }
-        wait_for_change(&sight, Some(until), mask)?;
+        let mut wakers = Wakers::new();
+        wakers.holders(&sight);
+        wakers.sleep(Some(until), mask)?;
     }
 }

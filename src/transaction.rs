@@ -14,8 +14,10 @@ use crate::machine::events::{Event, What};
 use crate::machine::lock::MachineLock;
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
+use crate::machine::store::queue::Place;
 use crate::machine::store::sidecar::{Put, Snapshot};
-use crate::protocol::{Act, Answer, Felt, Judged, Next, Protocol, Seen};
+use crate::machine::ticket::Ticket;
+use crate::protocol::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
 
 /// Brings the job into the world when the protocol says so.
 pub trait Nursery {
@@ -25,6 +27,8 @@ pub trait Nursery {
     fn open_gate(&mut self);
     /// Ends the child behind its closed gate, if there is one.
     fn abandon(&mut self);
+    /// Who waits, for the queue.
+    fn ticket(&self) -> Result<Ticket, Error>;
 }
 
 /// The nursery of a protocol that never forks.
@@ -37,6 +41,9 @@ impl Nursery for Childless {
     }
     fn open_gate(&mut self) {}
     fn abandon(&mut self) {}
+    fn ticket(&self) -> Result<Ticket, Error> {
+        Err(misled())
+    }
 }
 
 /// One machine under the protocol.
@@ -52,6 +59,8 @@ pub struct Transaction<'a> {
     pub lock_timeout: Duration,
     /// Our lifeline, between its making and its closing.
     pub lifeline: Option<Lifeline>,
+    /// Our place in the queue, if we wait.
+    pub place: Option<Place>,
     /// What went wrong and need not stop anybody.
     pub warnings: Vec<Error>,
     state: Held,
@@ -86,8 +95,8 @@ impl<'a> Transaction<'a> {
         patience: &'a mut Patience,
         lock_timeout: Duration,
     ) -> Self {
-        let (lifeline, warnings, state) = (None, Vec::new(), Held::default());
-        Self { dir, observer, patience, lock_timeout, lifeline, warnings, state }
+        let (lifeline, place, warnings, state) = (None, None, Vec::new(), Held::default());
+        Self { dir, observer, patience, lock_timeout, lifeline, place, warnings, state }
     }
 
     /// Runs a protocol to its end. After an error everything is undone, in reverse: the child, the
@@ -110,6 +119,7 @@ impl<'a> Transaction<'a> {
         if result.is_err() {
             nursery.abandon();
             self.drop_lifeline();
+            self.place = None;
             self.unlock();
         }
         result
@@ -118,6 +128,20 @@ impl<'a> Transaction<'a> {
     fn perform(&mut self, act: Act, nursery: &mut dyn Nursery) -> Result<Answer, Error> {
         match act {
             Act::Lock => self.state.lock = Some(self.dir.lock(self.lock_timeout)?),
+            Act::FeelQueue(before) => {
+                let waiters = self.dir.waiters(before)?;
+                let waiting = waiters.waiting.iter().map(|waiter| waiter.number).collect();
+                return Ok(Answer::Queue(Queue { waiting, gone: waiters.gone }));
+            }
+            Act::SweepQueue(gone) => self.dir.sweep_queue(&gone),
+            Act::Enqueue => {
+                let place = self.dir.enqueue(&nursery.ticket()?)?;
+                return Ok(Answer::Ticket(self.place.insert(place).number));
+            }
+            Act::LeaveQueue => {
+                self.place = None;
+                self.dir.remove_empty_queue();
+            }
             Act::Read => return self.read(),
             Act::MakeLifeline(token) => return self.make_lifeline(token),
             Act::FeelOthers => return self.feel_others(),
@@ -132,6 +156,7 @@ impl<'a> Transaction<'a> {
                 let keep_out: Vec<RawFd> = [
                     self.state.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
                     self.lifeline.as_ref().map(|lifeline| lifeline.as_fd().as_raw_fd()),
+                    self.place.as_ref().map(|place| place.as_fd().as_raw_fd()),
                 ]
                 .into_iter()
                 .flatten()

@@ -1,6 +1,6 @@
 //! `jobguard -m NAME -- COMMAND`: plan → claim → supervise → release → exit.
 
-use std::time::Instant;
+mod claim;
 
 use super::observer;
 use crate::Exit;
@@ -8,16 +8,13 @@ use crate::cli::plan::RunPlan;
 use crate::error::{Error, plain};
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
-use crate::identity::verdict::{Observer, Verdict};
-use crate::look::{Sight, is_blind, look, settled_by, wait_for_change};
+use crate::identity::verdict::Observer;
 use crate::machine::argument::Argument;
 use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
-use crate::protocol::claim::{Claim, Outcome};
 use crate::protocol::release::{self, Release};
 use crate::report::{human, output};
-use crate::summary::{Summary, summarize};
 use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
@@ -62,6 +59,7 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
         observer: &observer,
         patience: Patience::default(),
         job: Job::new(program, draft, setting),
+        told: false,
     };
 
     let held = run.claim()?;
@@ -84,6 +82,8 @@ struct Run<'a> {
     observer: &'a Observer,
     patience: Patience,
     job: Job,
+    /// Whoever waits at a terminal was told for whom.
+    told: bool,
 }
 
 /// What we hold while the job runs.
@@ -94,105 +94,6 @@ struct Held {
 }
 
 impl Run<'_> {
-    /// Takes the machine, waiting as long as asked. When this returns the job runs.
-    fn claim(&mut self) -> Result<Held, Error> {
-        // A time that no clock reaches is none.
-        let until = self.plan.wait.and_then(|wait| Instant::now().checked_add(wait));
-        let mut contended = false;
-        loop {
-            let mut claim = Claim::new(self.plan.machine.as_str(), contended);
-            let lock_timeout = self.plan.settings.lock_timeout;
-            let mut transaction =
-                Transaction::new(self.dir, self.observer, &mut self.patience, lock_timeout);
-            let outcome = transaction.run(&mut claim, &mut self.job)?;
-            transaction.warnings.iter().for_each(output::message);
-            let lifeline = transaction.lifeline.take();
-            let (Outcome::Granted { cleared, .. } | Outcome::Busy { cleared, .. }) = &outcome
-            else {
-                return Err(misled());
-            };
-            for phantom in cleared {
-                output::message(human::cleared(&self.plan.machine, phantom));
-            }
-            if let Outcome::Granted { token, .. } = outcome {
-                let started_at = self.job.started_at().to_owned();
-                return Ok(Held { token, lifeline, started_at });
-            }
-            contended = true;
-            self.wait(until)?;
-        }
-    }
-
-    /// Sleeps until the machine looks free.
-    fn wait(&mut self, until: Option<Instant>) -> Result<(), Error> {
-        let mut told = false;
-        let settled = settled_by();
-        loop {
-            let sight = look(self.dir, self.observer, &mut self.patience)?;
-            if sight.holding().next().is_none() {
-                return Ok(());
-            }
-            self.refuse_own_ancestor(&sight)?;
-            // A release that is due, or its proven absence, takes a second at most: worth it even
-            // for those who do not wait.
-            let until = match sight.is_settled() {
-                true => until,
-                false => until.map(|until| until.max(settled)),
-            };
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Err(self.busy(&sight));
-            }
-            if !told
-                && sight.is_settled()
-                && let Some(blind) = sight.holding().find(|o| is_blind(o))
-            {
-                told = true;
-                let machine = &self.plan.machine;
-                let chosen = self.plan.settings.state_dir.as_deref();
-                output::message(format!(
-                    "{}; waiting, and looking again every few seconds; {}",
-                    human::held_by(machine, &blind.subject, &blind.judgement),
-                    human::next_step(machine, &blind.subject, &blind.judgement, chosen)
-                ));
-            }
-            wait_for_change(&sight, until, self.job.inherited_mask())?;
-        }
-    }
-
-    /// A job that waits for the machine that it runs on waits for ever.
-    fn refuse_own_ancestor(&self, sight: &Sight) -> Result<(), Error> {
-        let machine = &self.plan.machine;
-        let outer = self.job.outer_holds();
-        match sight.holding().find(|o| outer.contains(machine, o.subject.token())) {
-            None => Ok(()),
-            Some(own) => Err(Error::Busy(format!(
-                "{}, which this command is part of: it would wait for itself; run the inner command \
-                 without -m {machine}",
-                human::held_by(machine, &own.subject, &own.judgement)
-            ))),
-        }
-    }
-
-    fn busy(&self, sight: &Sight) -> Error {
-        let machine = &self.plan.machine;
-        let waited = match self.plan.wait {
-            Some(wait) if !wait.is_zero() => {
-                format!(" (waited {})", humantime::format_duration(wait))
-            }
-            _ => String::new(),
-        };
-        let Summary::Held(holder) = summarize(sight) else { return misled() };
-        let chosen = self.plan.settings.state_dir.as_deref();
-        let next = match holder.judgement.verdict {
-            Verdict::Unverifiable(_) => {
-                human::next_step(machine, &holder.subject, &holder.judgement, chosen)
-            }
-            _ => format!("see {}", human::command(&format!("info {machine}"), chosen)),
-        };
-        let held = human::held_by(machine, &holder.subject, &holder.judgement);
-        Error::Busy(format!("{held}{waited}; {next}"))
-    }
-
     /// Releases the machine, reaps the job, and says how we are to end.
     fn end(mut self, held: Held, ended: Ended) -> Result<Exit, Error> {
         let failure = self.job.failure();

@@ -95,6 +95,14 @@ pub fn held_by(machine: &MachineName, subject: &Subject, judgement: &Judgement) 
     }
 }
 
+/// How many wait before us: `, with 3 before us`; nothing when we are next.
+pub fn queue_before(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(", with {count} before us"),
+    }
+}
+
 /// What to do about somebody who holds a machine: nothing against one who is proven alive.
 pub fn next_step(
     machine: &MachineName,

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
 use crate::machine::record::Holder;
+use crate::machine::ticket::Ticket;
 use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
@@ -207,6 +208,10 @@ impl Nursery for Job {
             Some(Err(error)) => Some(error),
             Some(Ok(())) | None => None,
         };
+    }
+
+    fn ticket(&self) -> Result<Ticket, Error> {
+        Ok(Ticket::of(&self.draft, now().0))
     }
 
     fn abandon(&mut self) {

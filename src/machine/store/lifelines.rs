@@ -50,7 +50,9 @@ impl MachineDir {
     ) -> Result<Option<Lifeline>, Error> {
         let cannot = |error: io::Error| self.cannot("make", target)(error);
         let hidden = format!(".{target}.{}", std::process::id());
-        let remove = || drop(unlinkat(dir, &hidden)); // what stays is swept by a later claim
+        let remove = || {
+            let _ = unlinkat(dir, &hidden); // what stays is swept by a later claim
+        };
         let made = match Lifeline::create(dir, &hidden) {
             Err(Errno::EEXIST) => {
                 remove(); // left by a process of our PID that crashed here

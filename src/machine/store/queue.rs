@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -26,14 +26,25 @@ const MAX_TICKET: u64 = 1 << 58;
 /// The largest ticket file that is read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// A place in the queue: whoever keeps it waits.
+/// A place in the queue: whoever keeps it waits. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Place {
     /// Its number.
     pub number: u64,
-    /// Kept open.
-    _lifeline: Lifeline,
+    lifeline: Lifeline,
     queue: OwnedFd,
+}
+
+impl AsFd for Place {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lifeline.as_fd()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        remove(&self.queue, self.number);
+    }
 }
 
 /// A waiter that is there.
@@ -91,7 +102,9 @@ impl MachineDir {
         let mut number = 0;
         for _ in 0..MAX_TRIES {
             let listing = self.list_queue(&queue)?;
-            listing.scratch.iter().for_each(|name| drop(unlinkat(&queue, name))); // of crashes
+            for name in &listing.scratch {
+                let _ = unlinkat(&queue, name); // left by a crash; the next tries again
+            }
             number = listing.numbers.last().map_or(number, |last| number.max(*last)) + 1;
             match write_new(queue.as_fd(), &ticket_name(number), &bytes) {
                 // Removed by a claim under another lock file.
@@ -102,15 +115,10 @@ impl MachineDir {
                 written => written.map_err(cannot)?,
             }
             if let Some(lifeline) = self.place_lifeline(queue.as_fd(), &number.to_string())? {
-                return Ok(Place { number, _lifeline: lifeline, queue });
+                return Ok(Place { number, lifeline, queue });
             }
         }
         Err(cannot(Errno::EEXIST.into()))
-    }
-
-    /// Gives a place back.
-    pub fn leave_queue(&self, place: Place) {
-        remove(&place.queue, place.number);
     }
 
     /// Removes the queue, when nobody is in it. Under the machine lock.
@@ -158,7 +166,7 @@ impl MachineDir {
         for entry in listed {
             let Ok(name) = entry.file_name().to_str() else { continue };
             let number = name.strip_suffix(TICKET).unwrap_or(name);
-            match number.parse() {
+            match number.parse::<u64>() {
                 // Not what we would have written is not ours.
                 Ok(parsed) if parsed < MAX_TICKET && number == parsed.to_string() => {
                     listing.numbers.push(parsed);

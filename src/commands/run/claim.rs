@@ -1,0 +1,156 @@
+//! Taking the machine, and waiting for it: first come, first served.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use super::{Held, Run};
+use crate::error::Error;
+use crate::identity::verdict::{GRACE, Verdict};
+use crate::look::{Sight, Wakers, is_blind, look, settled_by};
+use crate::machine::store::queue::{Place, Waiter};
+use crate::protocol::claim::{Claim, Outcome, Request};
+use crate::report::{human, output};
+use crate::summary::{Summary, summarize};
+use crate::transaction::{Transaction, misled};
+
+/// So many before us are watched, and so many watch the holders: when the head is gone, or does
+/// nothing, the next is there, and has a successor who knows it.
+const NEAR: usize = 2;
+
+impl Run<'_> {
+    /// Takes the machine, waiting as long as asked. When this returns the job runs.
+    pub(super) fn claim(&mut self) -> Result<Held, Error> {
+        // A time that no clock reaches is none.
+        let until = self.plan.wait.and_then(|wait| Instant::now().checked_add(wait));
+        let queues = self.plan.wait != Some(Duration::ZERO);
+        let mut request = Request { queues, ..Request::default() };
+        let mut place: Option<Place> = None;
+        loop {
+            let lock_timeout = self.plan.settings.lock_timeout;
+            let mut transaction =
+                Transaction::new(self.dir, self.observer, &mut self.patience, lock_timeout);
+            transaction.place = place.take();
+            let mut claim = Claim::new(self.plan.machine.as_str(), request);
+            let outcome = transaction.run(&mut claim, &mut self.job)?;
+            transaction.warnings.iter().for_each(output::message);
+            let lifeline = transaction.lifeline.take();
+            place = transaction.place.take();
+            let (Outcome::Granted { cleared, .. } | Outcome::Busy { cleared, .. }) = &outcome
+            else {
+                return Err(misled());
+            };
+            for phantom in cleared {
+                output::message(human::cleared(&self.plan.machine, phantom));
+            }
+            if let Outcome::Granted { token, .. } = outcome {
+                let started_at = self.job.started_at().to_owned();
+                return Ok(Held { token, lifeline, started_at });
+            }
+            let ticket = place.as_ref().map(|place| place.number);
+            let passes = self.wait(until, ticket)?;
+            request = Request { contended: true, ticket, passes, ..request };
+        }
+    }
+
+    /// Sleeps until the machine looks free and it is our turn, and says how many of those before us
+    /// have let it go by.
+    fn wait(&mut self, until: Option<Instant>, ticket: Option<u64>) -> Result<usize, Error> {
+        let settled = settled_by();
+        let mut free_since = None;
+        loop {
+            let sight = look(self.dir, self.observer, &mut self.patience)?;
+            let before = self.dir.waiters(ticket)?.waiting;
+            let mut wakers = Wakers::new();
+            if sight.holding().next().is_none() {
+                let free_for = free_since.get_or_insert_with(Instant::now).elapsed();
+                // Who is stopped, or frozen, is not waited for longer than it takes to wake up.
+                let their_time = GRACE * u32::try_from(before.len()).unwrap_or(u32::MAX);
+                if free_for >= their_time {
+                    return Ok(before.len());
+                }
+                wakers.at_most(their_time - free_for);
+            } else {
+                free_since = None;
+            }
+            self.refuse_own_ancestor(&sight)?;
+            // A release that is due, or its proven absence, takes a second at most: worth it even
+            // for those who do not wait.
+            let until = match sight.is_settled() {
+                true => until,
+                false => until.map(|until| until.max(settled)),
+            };
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(self.busy(&sight, &before));
+            }
+            self.tell(&sight, &before);
+            before.iter().rev().take(NEAR).for_each(|waiter| wakers.lifeline(&waiter.lifeline));
+            if before.len() < NEAR {
+                wakers.holders(&sight);
+            }
+            wakers.sleep(until, self.job.inherited_mask())?;
+        }
+    }
+
+    /// Says once for whom we wait: on a terminal, and where that one gives no sign of its end.
+    fn tell(&mut self, sight: &Sight, before: &[Waiter]) {
+        if self.told || !sight.is_settled() {
+            return;
+        }
+        let machine = &self.plan.machine;
+        let chosen = self.plan.settings.state_dir.as_deref();
+        if let Some(blind) = sight.holding().find(|o| is_blind(o)) {
+            self.told = true;
+            output::message(format!(
+                "{}; waiting, and looking again every few seconds; {}",
+                human::held_by(machine, &blind.subject, &blind.judgement),
+                human::next_step(machine, &blind.subject, &blind.judgement, chosen)
+            ));
+        } else if let Summary::Held(holder) = summarize(sight)
+            && std::io::stderr().is_terminal()
+        {
+            self.told = true;
+            let held = human::held_by(machine, &holder.subject, &holder.judgement);
+            output::message(format!("{held}; waiting{}", human::queue_before(before.len())));
+        }
+    }
+
+    /// A job that waits for the machine that it runs on waits for ever.
+    fn refuse_own_ancestor(&self, sight: &Sight) -> Result<(), Error> {
+        let machine = &self.plan.machine;
+        let outer = self.job.outer_holds();
+        match sight.holding().find(|o| outer.contains(machine, o.subject.token())) {
+            None => Ok(()),
+            Some(own) => Err(Error::Busy(format!(
+                "{}, which this command is part of: it would wait for itself; run the inner command \
+                 without -m {machine}",
+                human::held_by(machine, &own.subject, &own.judgement)
+            ))),
+        }
+    }
+
+    fn busy(&self, sight: &Sight, before: &[Waiter]) -> Error {
+        let machine = &self.plan.machine;
+        let waited = match self.plan.wait {
+            Some(wait) if !wait.is_zero() => {
+                format!(" (waited {})", humantime::format_duration(wait))
+            }
+            _ => String::new(),
+        };
+        let chosen = self.plan.settings.state_dir.as_deref();
+        let Summary::Held(holder) = summarize(sight) else {
+            let see = human::command(&format!("queue {machine}"), chosen);
+            let before = human::queue_before(before.len());
+            return Error::Busy(format!(
+                "{machine} is about to be taken{before}{waited}; see {see}"
+            ));
+        };
+        let next = match holder.judgement.verdict {
+            Verdict::Unverifiable(_) => {
+                human::next_step(machine, &holder.subject, &holder.judgement, chosen)
+            }
+            _ => format!("see {}", human::command(&format!("info {machine}"), chosen)),
+        };
+        let held = human::held_by(machine, &holder.subject, &holder.judgement);
+        Error::Busy(format!("{held}{waited}; {next}"))
+    }
+}
