@@ -1,4 +1,5 @@
 //! The explorer: breadth first, through every world that can come about.
+#![allow(clippy::disallowed_types, reason = "it is the fastest, and this is test code")]
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
