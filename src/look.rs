@@ -3,7 +3,7 @@
 //! Read, probe, read again: if the record changed in between, what was probed may belong to
 //! another run, so start over. Nothing is written, and a held machine lock is no hindrance.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ fn probe(
     patience: &mut Patience,
 ) -> Result<Sight, Error> {
     let mut observed = observe_all(dir, snapshot, observer, patience);
-    let named: HashSet<u64> = observed.iter().map(|other| other.subject.token()).collect();
+    let named: BTreeSet<u64> = observed.iter().map(|other| other.subject.token()).collect();
     for token in dir.lifelines()?.tokens.into_iter().filter(|token| !named.contains(token)) {
         let Some(mut unrecorded) = observe_unrecorded(dir, token, observer) else { continue };
         if observed.len() >= MAX_WATCHED {

@@ -4,7 +4,7 @@
 //! The link `/proc/PID/ns/pid` tells its own namespace, and the last `NSpid` of `/proc/PID/status`
 //! its PID there (pid_namespaces(7); Linux 4.1).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ use crate::sys::retry::retry;
 #[derive(Debug, Default)]
 pub struct Inside {
     /// Our PIDs of them, by theirs.
-    ours: HashMap<i32, i32>,
+    ours: BTreeMap<i32, i32>,
     /// Why some processes of the kernel could not be looked at.
     incomplete: Option<String>,
     /// What is not visible from here does not exist.

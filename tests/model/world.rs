@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use jobguard::identity::verdict::{PhantomReason, Subject, Verdict};
 use jobguard::machine::record::{Ending, Holder, LastRun, Record};
-use jobguard::protocol::claim::{self, Claim};
+use jobguard::protocol::claim::{self, Claim, Request};
 use jobguard::protocol::clear::{Clear, Force};
 use jobguard::protocol::release::Release;
-use jobguard::protocol::{Act, Answer, Felt, Next, Protocol};
+use jobguard::protocol::{Act, Answer, Felt, Next, Protocol, Queue};
 
 use crate::evidence;
 use crate::mutant::{Broken, Mutant};
@@ -37,6 +37,8 @@ pub struct World {
     pub record: Option<Record>,
     /// Every lifeline there is, by token, and the process that reads it.
     pub lifelines: BTreeMap<u64, Option<usize>>,
+    /// Every ticket there is, and the process that waits with it.
+    pub queue: BTreeMap<u64, Option<usize>>,
     pub processes: Vec<Process>,
     /// Every child ever forked; its index is its identity.
     pub jobs: Vec<Job>,
@@ -54,11 +56,20 @@ pub struct Faults {
     pub reuses: u8,
     /// How often a release may be found overdue.
     pub stalls: u8,
+    /// Waiters who are stopped for good.
+    pub stops: u8,
 }
 
 impl Faults {
-    pub const NONE: Self =
-        Self { crashes: 0, lock_deletions: 0, idle_deletions: 0, reboots: 0, reuses: 0, stalls: 0 };
+    pub const NONE: Self = Self {
+        crashes: 0,
+        lock_deletions: 0,
+        idle_deletions: 0,
+        reboots: 0,
+        reuses: 0,
+        stalls: 0,
+        stops: 0,
+    };
 }
 
 /// A child of a run.
@@ -93,6 +104,10 @@ pub struct Process {
     made: Option<u64>,
     token: u64,
     pub job: Option<usize>,
+    /// Its place in the queue.
+    ticket: Option<u64>,
+    /// Stopped, and nobody continues it.
+    stopped: bool,
     /// A rewrite that has had its last look.
     looked: bool,
 }
@@ -134,6 +149,8 @@ impl Process {
             made: None,
             token: 0,
             job: None,
+            ticket: None,
+            stopped: false,
             looked: false,
         }
     }
@@ -144,6 +161,11 @@ impl Process {
 
     pub fn is_over(&self) -> bool {
         matches!(self.life, Life::Done | Life::Dead)
+    }
+
+    /// Whether nothing more is to be expected of it.
+    pub fn is_at_rest(&self) -> bool {
+        self.stopped || self.is_over()
     }
 }
 
@@ -161,6 +183,7 @@ impl World {
             next_inode: 0,
             record: None,
             lifelines: BTreeMap::new(),
+            queue: BTreeMap::new(),
             processes: roles.iter().copied().map(Process::new).collect(),
             jobs: Vec::new(),
             faults,
@@ -213,7 +236,9 @@ impl World {
             if process.life == Life::NotStarted && before.any(waits_its_turn) {
                 continue;
             }
-            next.extend(self.step(index, broken));
+            if !process.stopped {
+                next.extend(self.step(index, broken));
+            }
         }
         for (index, job) in self.jobs.iter().enumerate() {
             if matches!(job.state, JobState::Running | JobState::Shut) {
@@ -234,6 +259,16 @@ impl World {
                     let mut world = self.clone();
                     world.faults.crashes -= 1;
                     world.kill(index);
+                    next.push(world);
+                }
+            }
+        }
+        if self.faults.stops > 0 {
+            for (index, process) in self.processes.iter().enumerate() {
+                if matches!(process.life, Life::Waiting) && !process.stopped {
+                    let mut world = self.clone();
+                    world.faults.stops -= 1;
+                    world.processes[index].stopped = true;
                     next.push(world);
                 }
             }
@@ -281,7 +316,8 @@ impl World {
         let process = &mut self.processes[index];
         process.life = Life::Dead;
         (process.locked, process.opened, process.seen) = (false, None, None);
-        self.lifelines.values_mut().for_each(|reader| *reader = reader.filter(|r| *r != index));
+        let ends = self.lifelines.values_mut().chain(self.queue.values_mut());
+        ends.for_each(|reader| *reader = reader.filter(|r| *r != index));
         for job in self.jobs.iter_mut().filter(|job| job.parent == index) {
             if job.state == JobState::Gated {
                 job.state = JobState::Shut;
@@ -293,7 +329,10 @@ impl World {
         let process = &self.processes[index];
         match &process.life {
             Life::NotStarted => match process.role {
-                Role::Run => vec![self.begin(index, Claim::new("m1", false), Life::Claiming)],
+                Role::Run => {
+                    let request = Request { queues: true, ..Request::default() };
+                    vec![self.begin(index, Claim::new("m1", request), Life::Claiming)]
+                }
                 Role::Clear => vec![self.begin(index, Clear::new(None), Life::Clearing)],
                 Role::Force(token) if self.has_seen_the_end_of(token) => {
                     let force = Force { token, uid: 0 };
@@ -301,7 +340,11 @@ impl World {
                 }
                 Role::Force(_) => Vec::new(),
             },
-            Life::Waiting => vec![self.begin(index, Claim::new("m1", true), Life::Claiming)],
+            Life::Waiting => {
+                // It looks free and ours, or those before us have let it go by.
+                let patient = self.passed_over(process.ticket);
+                [0].into_iter().chain(patient).map(|passes| self.wait_over(index, passes)).collect()
+            }
             Life::Supervising => {
                 let over = process.job.is_some_and(|job| self.jobs[job].state == JobState::Over);
                 if !over {
@@ -326,6 +369,19 @@ impl World {
             Some(_) => jobs.all(|job| self.jobs[job].state == JobState::Over),
             None => runs().all(Process::is_over),
         }
+    }
+
+    /// How many of those before a waiter are stopped, where all of them are.
+    fn passed_over(&self, ticket: Option<u64>) -> Option<usize> {
+        let before = self.queue.range(..ticket?).filter_map(|(_, waiter)| *waiter);
+        let stopped: Vec<bool> = before.map(|waiter| self.processes[waiter].stopped).collect();
+        (!stopped.is_empty() && stopped.iter().all(|stopped| *stopped)).then_some(stopped.len())
+    }
+
+    fn wait_over(&self, index: usize, passes: usize) -> Step {
+        let ticket = self.processes[index].ticket;
+        let request = Request { contended: true, queues: true, ticket, passes };
+        self.begin(index, Claim::new("m1", request), Life::Claiming)
     }
 
     fn begin<P: Protocol + Clone>(
@@ -387,6 +443,32 @@ impl World {
             Act::Lock => world
                 .take_lock(index, broken)
                 .map_or_else(Vec::new, |got| vec![(world, Ok(got.then_some(Answer::Done)))]),
+            Act::FeelQueue(before) => {
+                let mut queue = Queue::default();
+                for (ticket, waiter) in world.queue.range(..before.unwrap_or(u64::MAX)) {
+                    match waiter {
+                        Some(_) => queue.waiting.push(*ticket),
+                        None => queue.gone.push(*ticket),
+                    }
+                }
+                vec![(world, Ok(Some(Answer::Queue(queue))))]
+            }
+            Act::SweepQueue(gone) => {
+                world.queue.retain(|ticket, _| !gone.contains(ticket));
+                done(world)
+            }
+            Act::Enqueue => {
+                let ticket = world.queue.last_key_value().map_or(0, |(last, _)| *last) + 1;
+                world.queue.insert(ticket, Some(index));
+                world.processes[index].ticket = Some(ticket);
+                vec![(world, Ok(Some(Answer::Ticket(ticket))))]
+            }
+            Act::LeaveQueue => {
+                if let Some(ticket) = world.processes[index].ticket.take() {
+                    world.queue.remove(&ticket);
+                }
+                done(world)
+            }
             Act::Read => world.read(index, broken),
             Act::MakeLifeline(token) => {
                 if world.lifelines.contains_key(token) {

@@ -13,7 +13,7 @@ fn born() -> Answer {
 
 /// A claim that has read this and goes for the machine; it has made its lifeline.
 fn going(answer: Answer) -> Claim {
-    let mut claim = Claim::new("m1", false);
+    let mut claim = Claim::new("m1", Request::default());
     assert_eq!(act(&mut claim, Answer::Begin), Act::Lock);
     assert_eq!(act(&mut claim, Answer::Done), Act::Read);
     assert_eq!(act(&mut claim, answer), Act::MakeLifeline(NOW_MS));
@@ -59,7 +59,7 @@ fn a_phantoms_lifeline_goes_after_the_record_that_named_it() {
 #[test]
 fn a_held_machine_is_left_as_it_is() {
     for verdict in [Verdict::Live, Verdict::Finishing] {
-        let mut claim = Claim::new("m1", false);
+        let mut claim = Claim::new("m1", Request::default());
         act(&mut claim, Answer::Begin);
         act(&mut claim, Answer::Done);
         assert_eq!(act(&mut claim, seen(&[(7, verdict)])), Act::Unlock);
@@ -72,7 +72,7 @@ fn a_held_machine_is_left_as_it_is() {
 
 #[test]
 fn beside_a_live_holder_phantoms_are_cleared_all_the_same() {
-    let mut claim = Claim::new("m1", false);
+    let mut claim = Claim::new("m1", Request::default());
     act(&mut claim, Answer::Begin);
     act(&mut claim, Answer::Done);
     let record = put(act(&mut claim, seen(&[(7, gone()), (8, Verdict::Live)])));
@@ -125,7 +125,7 @@ fn a_claim_that_is_overtaken_at_the_last_moment_ends_its_child() {
 #[test]
 fn a_token_is_never_given_twice() {
     // Above the record's, also when the clock stepped back.
-    let mut claim = Claim::new("m1", false);
+    let mut claim = Claim::new("m1", Request::default());
     act(&mut claim, Answer::Begin);
     act(&mut claim, Answer::Done);
     assert_eq!(act(&mut claim, seen(&[(5000, gone())])), Act::MakeLifeline(5001));
@@ -138,7 +138,7 @@ fn a_token_is_never_given_twice() {
 
 #[test]
 fn a_wrong_answer_ends_the_claim() {
-    let mut claim = Claim::new("m1", false);
+    let mut claim = Claim::new("m1", Request::default());
     assert_eq!(act(&mut claim, Answer::Begin), Act::Lock);
     assert_eq!(end(&mut claim, Answer::Taken), Outcome::Misled);
     assert_eq!(end(&mut claim, Answer::Done), Outcome::Misled);
