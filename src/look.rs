@@ -110,12 +110,14 @@ pub struct Wakers<'a> {
     timeout: Duration,
 }
 
-impl<'a> Wakers<'a> {
+impl Default for Wakers<'_> {
     /// Nothing but the insurance.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { fds: Vec::new(), timeout: INSURANCE }
     }
+}
 
+impl<'a> Wakers<'a> {
     /// Not longer than this.
     pub fn at_most(&mut self, limit: Duration) {
         self.timeout = self.timeout.min(limit);
@@ -184,7 +186,7 @@ pub fn settle(
         if sight.is_settled() || Instant::now() >= until {
             return Ok(sight);
         }
-        let mut wakers = Wakers::new();
+        let mut wakers = Wakers::default();
         wakers.holders(&sight);
         wakers.sleep(Some(until), mask)?;
     }

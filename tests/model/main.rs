@@ -94,6 +94,7 @@ fn everything_at_once() {
     Faults::NONE,
     "live holder"
 )]
+#[case::queue(&[Mutant::JumpTheQueue], &[RUN, RUN, RUN], Faults::NONE, "jumps the queue")]
 #[case::judge(&[Mutant::CallTheLivingDead], &[RUN, RUN], Faults::NONE, "live holder")]
 #[case::lifelines(
     &[Mutant::IgnoreLifelines],

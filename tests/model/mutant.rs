@@ -25,6 +25,8 @@ pub enum Mutant {
     ReleaseAnybody,
     /// A clear by force removes whomever the record names.
     IgnoreTheToken,
+    /// Nobody before us in the queue is heeded.
+    JumpTheQueue,
     /// A record that changed is not noticed, neither when it is read again nor right before it is
     /// replaced.
     IgnoreChanges,

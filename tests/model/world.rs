@@ -447,6 +447,7 @@ impl World {
                 let mut queue = Queue::default();
                 for (ticket, waiter) in world.queue.range(..before.unwrap_or(u64::MAX)) {
                     match waiter {
+                        Some(_) if broken.by(Mutant::JumpTheQueue) => {}
                         Some(_) => queue.waiting.push(*ticket),
                         None => queue.gone.push(*ticket),
                     }
@@ -623,6 +624,9 @@ impl World {
         token: u64,
         broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
+        if let Err(why) = self.check_turn(index) {
+            return vec![(self, Err(why))];
+        }
         let job = self.jobs.len();
         self.jobs.push(Job { parent: index, state: JobState::Gated, reused: false });
         self.processes[index].job = Some(job);
@@ -654,6 +658,18 @@ impl World {
         let kept = self.check_removed(index, record);
         self.record = Some(record.clone());
         vec![(self, kept.map(|()| Some(Answer::Done)))]
+    }
+
+    /// Nobody jumps the queue, as long as there was but one lock file.
+    fn check_turn(&self, index: usize) -> Result<(), Violation> {
+        let before = self.queue.range(..self.processes[index].ticket.unwrap_or(u64::MAX));
+        let mut waiters = before.filter_map(|(_, waiter)| *waiter);
+        match waiters.find(|waiter| !self.processes[*waiter].stopped) {
+            Some(waiter) if self.next_inode == 1 => {
+                Err(format!("process {index} jumps the queue before {waiter}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Nobody who may still run is removed from the record.

@@ -60,7 +60,7 @@ impl Run<'_> {
         loop {
             let sight = look(self.dir, self.observer, &mut self.patience)?;
             let before = self.dir.waiters(ticket)?.waiting;
-            let mut wakers = Wakers::new();
+            let mut wakers = Wakers::default();
             if sight.holding().next().is_none() {
                 let free_for = free_since.get_or_insert_with(Instant::now).elapsed();
                 // Who is stopped, or frozen, is not waited for longer than it takes to wake up.
