@@ -130,6 +130,7 @@ impl MachineDir {
     pub fn sweep_queue(&self, gone: &[u64]) {
         if let Ok(Some(queue)) = self.open_queue() {
             gone.iter().for_each(|number| remove(&queue, *number));
+            self.remove_empty_queue();
         }
     }
 
