@@ -14,6 +14,7 @@ use crate::machine::name::MachineName;
 use crate::machine::record::Record;
 use crate::machine::store::MachineDir;
 use crate::machine::store::sidecar::Snapshot;
+use crate::machine::ticket::Ticket;
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::SignalSet;
 
@@ -24,12 +25,23 @@ pub struct Sight {
     pub record: Record,
     /// Everybody it names, and everybody else who holds it.
     pub observed: Vec<Observed>,
+    /// Who waits, in order; looked at only by [`Sight::with_queue`].
+    pub queue: Vec<Queued>,
+}
+
+/// Somebody in the queue.
+#[derive(Debug)]
+pub struct Queued {
+    /// The number of the ticket.
+    pub number: u64,
+    /// What it says, if it can be read.
+    pub ticket: Option<Ticket>,
 }
 
 impl Sight {
     /// A machine that has no directory.
     pub fn never_used(machine: &MachineName) -> Self {
-        Self { record: Record::new(machine.as_str()), observed: Vec::new() }
+        Self { record: Record::new(machine.as_str()), observed: Vec::new(), queue: Vec::new() }
     }
 
     /// Those who hold the machine, provably or for want of proof.
@@ -44,6 +56,13 @@ impl Sight {
             observed.judgement.verdict == Verdict::Finishing
                 || matches!(observed.subject, Subject::Unrecorded(_))
         })
+    }
+
+    /// The same, with those who wait.
+    pub fn with_queue(self, dir: &MachineDir) -> Result<Self, Error> {
+        let waiting = dir.waiters(None)?.waiting;
+        let queued = |number| Queued { number, ticket: dir.ticket(number) };
+        Ok(Self { queue: waiting.iter().map(|waiter| queued(waiter.number)).collect(), ..self })
     }
 
     /// The same, with nothing left open: there may be more machines than descriptors.
@@ -93,7 +112,7 @@ fn probe(
         }
         observed.push(unrecorded);
     }
-    Ok(Sight { record: snapshot.reading.record.clone(), observed })
+    Ok(Sight { record: snapshot.reading.record.clone(), observed, queue: Vec::new() })
 }
 
 /// How often a holder is looked at that gives no sign by itself: no lifeline and no pidfd.

@@ -160,7 +160,7 @@ fn sight(reading: &Reading, observer: &Observer, evidence: &Evidence) -> Sight {
     // Somebody holds a lifeline, too, that the record does not name.
     let unrecorded = evidence.now.is_positive().then_some(Subject::Unrecorded(1));
     let observed = reading.subjects.iter().chain(&unrecorded).map(observed).collect();
-    Sight { record: reading.record.clone(), observed }
+    Sight { record: reading.record.clone(), observed, queue: Vec::new() }
 }
 
 /// The record without its phantoms is one that is read as it was written, and names all others.

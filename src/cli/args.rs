@@ -22,7 +22,7 @@ use crate::report::escape::escape_os;
     version,
     disable_help_subcommand = true,
     disable_help_flag = true,
-    override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|clear [OPTIONS]...",
+    override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]
@@ -134,6 +134,11 @@ pub enum Subcommands {
     },
     /// Print everything that is known about a machine.
     Info {
+        #[command(flatten)]
+        machine: OneMachine,
+    },
+    /// Print who waits for a machine, in order.
+    Queue {
         #[command(flatten)]
         machine: OneMachine,
     },

@@ -39,6 +39,13 @@ pub enum Plan {
         /// How to answer.
         ask: Ask,
     },
+    /// Tell who waits for a machine.
+    Queue {
+        /// Which.
+        machine: MachineName,
+        /// How to answer.
+        ask: Ask,
+    },
     /// Remove phantoms.
     Clear {
         /// From which machines; `None`: all.
@@ -192,6 +199,9 @@ fn plan_look(top: Top) -> Result<Plan, String> {
         Subcommands::List { common } => Plan::List(ask(common)?),
         Subcommands::Info { machine } => {
             Plan::Info { machine: machine.name, ask: ask(machine.common)? }
+        }
+        Subcommands::Queue { machine } => {
+            Plan::Queue { machine: machine.name, ask: ask(machine.common)? }
         }
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }

@@ -96,7 +96,7 @@ fn clear_one(
     transaction.warnings.iter().for_each(output::message);
     match outcome {
         Outcome::Done { cleared, refused } => {
-            let after = look(&dir, observer, &mut patience)?.without_handles();
+            let after = look(&dir, observer, &mut patience)?.without_handles().with_queue(&dir)?;
             Ok(Cleared { machine: machine.clone(), cleared, refused, after })
         }
         Outcome::Misled => Err(crate::transaction::misled()),

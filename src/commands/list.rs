@@ -58,7 +58,8 @@ fn look_at_all(state: &StateDir, observer: &Observer) -> Result<Vec<Row>, Error>
             }
         };
         let mut patience = Patience::default();
-        let sight = look(&dir, observer, &mut patience).map(Sight::without_handles);
+        let with_queue = |sight: Sight| sight.without_handles().with_queue(&dir);
+        let sight = look(&dir, observer, &mut patience).and_then(with_queue);
         if sight.as_ref().is_ok_and(|sight| !sight.is_settled()) {
             unsettled.push((rows.len(), dir, patience));
         }
@@ -66,7 +67,7 @@ fn look_at_all(state: &StateDir, observer: &Observer) -> Result<Vec<Row>, Error>
     }
     for (row, dir, mut patience) in unsettled {
         let settled = settle(&dir, observer, &mut patience, mask, until);
-        rows[row].1 = settled.map(Sight::without_handles);
+        rows[row].1 = settled.and_then(|sight| sight.without_handles().with_queue(&dir));
     }
     Ok(rows)
 }

@@ -3,6 +3,7 @@
 mod clear;
 mod info;
 mod list;
+mod queue;
 mod run;
 mod status;
 
@@ -31,6 +32,7 @@ pub fn execute(plan: Plan) -> Exit {
         }
         Plan::List(ask) => answer(list::list(&ask), None),
         Plan::Info { machine, ask } => answer(info::info(&machine, &ask), Some(STATUS_UNKNOWN)),
+        Plan::Queue { machine, ask } => answer(queue::queue(&machine, &ask), None),
         Plan::Clear { machines, force, ask } => {
             answer(clear::clear(machines.as_deref(), force, &ask), None)
         }
@@ -83,6 +85,7 @@ fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> 
         Some(dir) => {
             let mut patience = Patience::default();
             settle(&dir, &observer, &mut patience, current_mask()?, settled_by())?
+                .with_queue(&dir)?
         }
         None => never_used(),
     };

@@ -10,15 +10,22 @@ use crate::look::Sight;
 use crate::machine::argument::Argument;
 use crate::machine::name::MachineName;
 use crate::machine::record::{Ending, Holder, LastRun};
+use crate::machine::ticket::Ticket;
 use crate::protocol::Judged;
 use crate::summary::{Summary, summarize};
 
 /// What runs, as people call it: its name, else its command line.
 pub fn title(holder: &Holder) -> String {
-    match &holder.name {
-        Some(name) => escape_os(&name.0),
-        None => command_line(&holder.command),
-    }
+    named(holder.name.as_ref(), &holder.command)
+}
+
+/// What will run, as people call it.
+pub fn ticket_title(ticket: &Ticket) -> String {
+    named(ticket.name.as_ref(), &ticket.command)
+}
+
+fn named(name: Option<&Argument>, command: &[Argument]) -> String {
+    name.map_or_else(|| command_line(command), |name| escape_os(&name.0))
 }
 
 /// A command line as one would type it.
@@ -58,10 +65,12 @@ pub fn describe(subject: &Subject) -> String {
 
 /// The user of a holder: the name, else the number.
 pub fn user(holder: &Holder) -> String {
-    match &holder.user {
-        Some(name) => escape(name).into_owned(),
-        None => holder.uid.to_string(),
-    }
+    user_name(holder.user.as_deref(), holder.uid)
+}
+
+/// A user: the name, else the number.
+pub fn user_name(name: Option<&str>, uid: u32) -> String {
+    name.map_or_else(|| uid.to_string(), |name| escape(name).into_owned())
 }
 
 /// A time of schema 0, as RFC 3339.
@@ -164,10 +173,13 @@ pub fn status_line(
         }
     };
     let who = describe(&observed.subject);
-    let more = match sight.observed.len() {
+    let mut more = match sight.observed.len() {
         1 => String::new(),
         count => format!(", and {} more", count - 1),
     };
+    if !sight.queue.is_empty() {
+        more.push_str(&format!("; {} waiting", sight.queue.len()));
+    }
     match &observed.judgement.verdict {
         Verdict::Live => format!("{machine}: running {who}{more}\n"),
         Verdict::Finishing => format!("{machine}: finishing {who}{more}\n"),
@@ -207,6 +219,14 @@ pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
     }
     for observed in &sight.observed {
         holder_lines(&mut page, observed);
+    }
+    for (index, queued) in sight.queue.iter().enumerate() {
+        let who = queued.ticket.as_ref().map_or("unknown".to_owned(), |ticket| {
+            let user = user_name(ticket.user.as_deref(), ticket.uid);
+            let (job, since) = (ticket_title(ticket), escape(&ticket.since));
+            format!("\"{job}\" (PID {}, user {user}, since {since})", ticket.pid)
+        });
+        page.line(&format!("Waiting, {}", index + 1), &who);
     }
     page.line("Last run", &sight.record.last.as_ref().map_or("none".to_owned(), last_run));
     let counters = &sight.record.counters;

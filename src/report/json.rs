@@ -11,7 +11,7 @@ use super::explain::rows;
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{Judgement, Observer, Subject, Verdict};
-use crate::look::Sight;
+use crate::look::{Queued, Sight};
 use crate::machine::name::MachineName;
 use crate::machine::record::{Counters, LastRun};
 use crate::protocol::rewrite::as_recorded;
@@ -50,7 +50,7 @@ impl<'a> MachineJson<'a> {
             verdict,
             reason,
             holders: sight.observed.iter().map(holder_json).collect(),
-            queue: Vec::new(),
+            queue: sight.queue.iter().enumerate().map(queued_json).collect(),
             last: sight.record.last.as_ref(),
             counters: &sight.record.counters,
         }
@@ -72,6 +72,17 @@ pub fn explained(
         }
     }
     line(&object)
+}
+
+/// A ticket as it was written, its number and its position, counted from one.
+fn queued_json((index, queued): (usize, &Queued)) -> Value {
+    let mut object = match serde_json::to_value(&queued.ticket) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
+    };
+    object.insert("ticket".to_owned(), json!(queued.number));
+    object.insert("position".to_owned(), json!(index + 1));
+    Value::Object(object)
 }
 
 fn holder_json(observed: &Observed) -> Value {

@@ -1,27 +1,53 @@
-//! The table of `list`.
+//! The tables of `list` and `queue`.
 
 use std::io::Write;
 
 use super::escape::escape;
-use super::human::{at, title, user};
+use super::human::{at, ticket_title, title, user, user_name};
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{Subject, Verdict};
-use crate::look::Sight;
+use crate::look::{Queued, Sight};
 use crate::machine::name::MachineName;
 use crate::summary::{Summary, summarize};
 
 /// The table of `list`.
 pub fn table(rows: &[(MachineName, Sight)]) -> Result<String, Error> {
-    let mut table = tabwriter::TabWriter::new(Vec::new()).minwidth(0).padding(2);
-    let mut text = "MACHINE\tSTATE\tJOB\tPID\tSINCE\tUSER\n".to_owned();
+    let mut text = "MACHINE\tSTATE\tJOB\tPID\tSINCE\tUSER\tWAITING\n".to_owned();
     for (machine, sight) in rows {
         let [state, job, pid, since, user] = match summarize(sight) {
             Summary::Free => ["free", "-", "-", "-", "-"].map(str::to_owned),
             Summary::Held(observed) => columns(observed),
         };
-        text.push_str(&format!("{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\n"));
+        let waiting = sight.queue.len();
+        text.push_str(&format!("{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\t{waiting}\n"));
     }
+    lay_out(&text)
+}
+
+/// The table of `queue`; nothing when nobody waits.
+pub fn queue(queue: &[Queued]) -> Result<String, Error> {
+    if queue.is_empty() {
+        return Ok(String::new());
+    }
+    let mut text = "POSITION\tJOB\tPID\tSINCE\tUSER\n".to_owned();
+    for (index, queued) in queue.iter().enumerate() {
+        let [job, pid, since, user] = match &queued.ticket {
+            Some(ticket) => [
+                ticket_title(ticket),
+                ticket.pid.to_string(),
+                escape(&ticket.since).into_owned(),
+                user_name(ticket.user.as_deref(), ticket.uid),
+            ],
+            None => ["-", "-", "-", "-"].map(str::to_owned),
+        };
+        text.push_str(&format!("{}\t{job}\t{pid}\t{since}\t{user}\n", index + 1));
+    }
+    lay_out(&text)
+}
+
+fn lay_out(text: &str) -> Result<String, Error> {
+    let mut table = tabwriter::TabWriter::new(Vec::new()).minwidth(0).padding(2);
     let cannot = || Error::io("lay out the table");
     table.write_all(text.as_bytes()).map_err(cannot())?;
     table.flush().map_err(cannot())?;

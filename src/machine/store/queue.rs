@@ -15,6 +15,7 @@ use nix::sys::stat::Mode;
 use super::{MachineDir, write_new};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
+use crate::machine::reading::is_overgrown;
 use crate::machine::ticket::Ticket;
 use crate::sys::file::{entries, fchmod, mkdirat, open_dir, openat, rmdirat, unlinkat};
 
@@ -89,7 +90,7 @@ impl MachineDir {
         let file = openat(&queue, ticket_name(number).as_str(), flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
         File::from(file).take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        (!is_overgrown(&bytes)).then(|| serde_json::from_slice(&bytes).ok())?
     }
 
     /// Takes the last place in the queue, under the machine lock.
