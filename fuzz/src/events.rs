@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use jobguard::machine::argument::Argument;
-use jobguard::machine::events::{Event, FILE, ROTATED, What, append};
+use jobguard::machine::events::{Event, FILE, ROTATED, What, Why, append};
 use jobguard::machine::record::{Ending, LastRun};
 use nix::sys::stat::Mode;
 use serde_json::{Map, Value, json};
@@ -81,6 +81,10 @@ fn is_told(event: &Event, line: &[u8]) {
             assert_eq!(told["event"], "ended_unrecorded");
             assert_eq!(&serde_json::from_value::<LastRun>(read("run")).unwrap(), run);
         }
+        What::NotRun { why, command } => {
+            assert_eq!((read("event"), read("why")), (json!("not_run"), json!(why)));
+            assert_eq!(&serde_json::from_value::<Vec<Argument>>(read("command")).unwrap(), command);
+        }
         What::PhantomCleared { reason, proof, holder } => {
             assert_eq!(told["event"], "phantom_cleared");
             assert_eq!((read("reason"), read("proof")), (json!(reason), json!(proof)));
@@ -109,8 +113,10 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
         ended_at: "2026-11-20T15:30:45.123Z".to_owned(),
         unknown: Map::new(),
     };
+    let words: Vec<Argument> = words.map(Argument::from).collect();
     let mut kinds = vec![
-        What::Ended { run: run.clone(), command: words.map(Argument::from).collect() },
+        What::Ended { run: run.clone(), command: words.clone() },
+        What::NotRun { why: Why::Skipped, command: words },
         What::EndedUnrecorded { run },
         What::PhantomCleared { reason: text(), proof: text(), holder: holder.clone() },
         What::ForceCleared { verdict: text(), uid: u32::MAX, holder },

@@ -59,6 +59,10 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub wait: Option<Duration>,
 
+    /// What to do when the machine is busy [default: wait].
+    #[arg(long, value_name = "POLICY", value_enum, conflicts_with = "nonblock")]
+    pub on_busy: Option<OnBusy>,
+
     /// Exit with this status instead of 75 when the machine is busy.
     #[arg(short = 'E', long, value_name = "STATUS", allow_hyphen_values = true, value_parser = exit_status)]
     pub conflict_exit_code: Option<u8>,
@@ -71,6 +75,20 @@ pub struct RunArgs {
     /// initial PID namespace, and where jobguard itself is to be killed with its parent].
     #[arg(long, value_name = "WHAT", value_enum)]
     pub on_supervisor_death: Option<OnSupervisorDeath>,
+}
+
+/// What to do when the machine is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnBusy {
+    /// Wait for it, in the order of arrival; -w says how long.
+    Wait,
+    /// Exit with 75, as -n.
+    Fail,
+    /// Exit with 0: this run need not be.
+    #[value(alias = "forbid")]
+    Skip,
+    /// Exit with 0, and print who runs: that one will do.
+    Reuse,
 }
 
 /// What becomes of a job whose supervisor is killed.

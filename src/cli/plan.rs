@@ -11,7 +11,8 @@ use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 
 use super::args::{
-    Common, Look, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command, host_id,
+    Common, Look, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command,
+    host_id,
 };
 use crate::machine::name::MachineName;
 use crate::report::escape::{escape, escape_os};
@@ -66,6 +67,8 @@ pub struct RunPlan {
     pub machine: MachineName,
     /// The job, at least one word.
     pub command: Vec<OsString>,
+    /// What to do when it is busy.
+    pub on_busy: OnBusy,
     /// How long to wait for the machine; `None`: for ever.
     pub wait: Option<Duration>,
     /// The exit status when it is busy.
@@ -151,11 +154,18 @@ fn plan_run(machine: MachineName, top: Top) -> Result<Plan, String> {
     if top.command.is_empty() {
         return Err(format!("no command to run: say jobguard -m {machine} -- COMMAND [ARG]..."));
     }
-    let wait = if top.run.nonblock { Some(Duration::ZERO) } else { top.run.wait };
+    let on_busy = match (top.run.on_busy, top.run.nonblock) {
+        (None, true) => OnBusy::Fail,
+        (policy, _) => policy.unwrap_or(OnBusy::Wait),
+    };
+    if on_busy != OnBusy::Wait && top.run.wait.is_some() {
+        return Err("-w (--wait) belongs to --on-busy wait: the others do not wait".to_owned());
+    }
     Ok(Plan::Run(RunPlan {
         machine,
         command: top.command,
-        wait,
+        on_busy,
+        wait: top.run.wait,
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
@@ -211,10 +221,19 @@ fn plan_look(top: Top) -> Result<Plan, String> {
 
 /// An option that only a run takes, as one types it; not the machine.
 fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
-    let RunArgs { machine: _, nonblock, wait, conflict_exit_code, name, on_supervisor_death } = run;
+    let RunArgs {
+        machine: _,
+        nonblock,
+        wait,
+        on_busy,
+        conflict_exit_code,
+        name,
+        on_supervisor_death,
+    } = run;
     let given = [
         (*nonblock, "-n (--nonblock)"),
         (wait.is_some(), "-w (--wait)"),
+        (on_busy.is_some(), "--on-busy"),
         (conflict_exit_code.is_some(), "-E (--conflict-exit-code)"),
         (name.is_some(), "--name"),
         (on_supervisor_death.is_some(), "--on-supervisor-death"),

@@ -2,6 +2,8 @@
 
 mod claim;
 
+use claim::Claimed;
+
 use super::observer;
 use crate::Exit;
 use crate::cli::plan::RunPlan;
@@ -62,7 +64,7 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
         told: false,
     };
 
-    let held = run.claim()?;
+    let Claimed::Held(held) = run.claim()? else { return Ok(Exit::Code(0)) };
     let ended = match watch(&run.job, &signals) {
         Ok(ended) => ended,
         // The job's status is worth more than the signals that it will not have.

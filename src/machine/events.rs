@@ -56,6 +56,13 @@ pub enum What {
         /// How.
         run: LastRun,
     },
+    /// Somebody went away without having had the machine; the run that this is about had it.
+    NotRun {
+        /// For which reason.
+        why: Why,
+        /// What it would have run.
+        command: Vec<Argument>,
+    },
     /// A holder that was provably over was removed from the record.
     PhantomCleared {
         /// The phantom reason.
@@ -74,6 +81,20 @@ pub enum What {
         /// The holder, as it was recorded.
         holder: Value,
     },
+}
+
+/// Why somebody went away without having had the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It does not wait (`--on-busy fail`).
+    Refused,
+    /// It need not run (`--on-busy skip`).
+    Skipped,
+    /// The run that is there will do (`--on-busy reuse`).
+    Reused,
+    /// It has waited long enough.
+    TimedOut,
 }
 
 /// Appends events, under the machine lock.

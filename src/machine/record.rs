@@ -226,6 +226,10 @@ pub enum Ending {
     Unknown,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What has happened on a machine so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Counters {
@@ -238,6 +242,12 @@ pub struct Counters {
     /// Runs that were skipped because it was held.
     #[serde(default)]
     pub skipped: u64,
+    /// Runs that did not want to wait for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refused: u64,
+    /// Runs that left it to the one that held it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reused: u64,
     /// Waits that were over before it was free.
     #[serde(default)]
     pub timed_out: u64,

@@ -1,6 +1,7 @@
 //! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
 //!
-//! [`claim::Claim`], [`release::Release`] and [`clear::Clear`] are machines without I/O: each is
+//! [`claim::Claim`], [`release::Release`], [`clear::Clear`] and [`withdraw::Withdraw`] are machines
+//! without I/O: each is
 //! told the [`Answer`] to its last [`Act`] and says the next. [`crate::transaction`] executes the
 //! acts on the real state directory; a model can execute them on an imagined one. The order of the
 //! acts *is* the protocol, and it stands here and nowhere else.
@@ -9,6 +10,7 @@ pub mod claim;
 pub mod clear;
 pub mod release;
 pub mod rewrite;
+pub mod withdraw;
 
 #[cfg(test)]
 mod fixtures;

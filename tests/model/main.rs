@@ -49,6 +49,7 @@ const RUN: Role = Role::Run;
 #[case::reboot(&[RUN, RUN], Faults { reboots: 1, crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::clear(&[RUN, RUN, Role::Clear], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::force(&[RUN, RUN, Role::Force(1)], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::impatient(&[RUN, RUN, Role::Try], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::stopped(&[RUN, RUN, RUN], Faults { stops: 1, crashes: 1, ..Faults::NONE })]
 #[case::three_reused(&[RUN, RUN, RUN], Faults { crashes: 1, reuses: 1, ..Faults::NONE })]
 #[case::three_rebooted(&[RUN, RUN, RUN], Faults { reboots: 1, ..Faults::NONE })]

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use jobguard::identity::verdict::{PhantomReason, Subject, Verdict};
+use jobguard::machine::events::Why;
 use jobguard::machine::record::{Ending, Holder, LastRun, Record};
 use jobguard::protocol::claim::{self, Claim, Request};
 use jobguard::protocol::clear::{Clear, Force};
 use jobguard::protocol::release::Release;
+use jobguard::protocol::withdraw::Withdraw;
 use jobguard::protocol::{Act, Answer, Felt, Next, Protocol, Queue};
 
 use crate::evidence;
@@ -20,6 +22,8 @@ use crate::mutant::{Broken, Mutant};
 pub enum Role {
     /// `jobguard -m m1 -- job`.
     Run,
+    /// `jobguard -n -m m1 -- job`.
+    Try,
     /// `jobguard clear m1`.
     Clear,
     /// `jobguard clear m1 --force --token TOKEN`, by somebody who has seen that run end.
@@ -120,6 +124,7 @@ pub enum Life {
     Supervising,
     Releasing(Release, Act),
     Clearing(Clear, Act),
+    Withdrawing(Withdraw, Act),
     Done,
     Dead,
 }
@@ -128,7 +133,10 @@ impl Life {
     /// What it is about to do, in a few words.
     fn doing(&self) -> String {
         match self {
-            Self::Claiming(_, act) | Self::Releasing(_, act) | Self::Clearing(_, act) => {
+            Self::Claiming(_, act)
+            | Self::Releasing(_, act)
+            | Self::Clearing(_, act)
+            | Self::Withdrawing(_, act) => {
                 let act = format!("{act:?}");
                 act.split(['(', ' ']).next().unwrap_or_default().to_owned()
             }
@@ -333,6 +341,9 @@ impl World {
                     let request = Request { queues: true, ..Request::default() };
                     vec![self.begin(index, Claim::new("m1", request), Life::Claiming)]
                 }
+                Role::Try => {
+                    vec![self.begin(index, Claim::new("m1", Request::default()), Life::Claiming)]
+                }
                 Role::Clear => vec![self.begin(index, Clear::new(None), Life::Clearing)],
                 Role::Force(token) if self.has_seen_the_end_of(token) => {
                     let force = Force { token, uid: 0 };
@@ -340,6 +351,10 @@ impl World {
                 }
                 Role::Force(_) => Vec::new(),
             },
+            Life::Waiting if process.role == Role::Try => {
+                let withdraw = Withdraw::new(Why::Refused, Vec::new());
+                vec![self.begin(index, withdraw, Life::Withdrawing)]
+            }
             Life::Waiting => {
                 // It looks free and ours, or those before us have let it go by.
                 let patient = self.passed_over(process.ticket);
@@ -356,6 +371,9 @@ impl World {
             Life::Releasing(release, act) => {
                 self.perform(index, act, release, broken, Life::Releasing)
             }
+            Life::Withdrawing(withdraw, act) => {
+                self.perform(index, act, withdraw, broken, Life::Withdrawing)
+            }
             Life::Clearing(clear, act) => self.perform(index, act, clear, broken, Life::Clearing),
             Life::Done | Life::Dead => Vec::new(),
         }
@@ -363,7 +381,10 @@ impl World {
 
     /// Whether the job of that run is over, or there will never be one.
     fn has_seen_the_end_of(&self, token: u64) -> bool {
-        let runs = || self.processes.iter().filter(|process| process.role == Role::Run);
+        let runs = || {
+            let runs = |process: &&Process| matches!(process.role, Role::Run | Role::Try);
+            self.processes.iter().filter(runs)
+        };
         let mut jobs = runs().filter(|run| run.token == token).filter_map(|run| run.job).peekable();
         match jobs.peek() {
             Some(_) => jobs.all(|job| self.jobs[job].state == JobState::Over),
@@ -533,7 +554,9 @@ impl World {
         let process = &self.processes[index];
         let releasing = matches!(process.life, Life::Releasing(..));
         let claimed = match process.role {
-            Role::Run if releasing && broken.by(Mutant::ReleaseAnybody) => Some(process.token),
+            Role::Run | Role::Try if releasing && broken.by(Mutant::ReleaseAnybody) => {
+                Some(process.token)
+            }
             Role::Force(token) if broken.by(Mutant::IgnoreTheToken) => Some(token),
             _ => None,
         };
@@ -722,6 +745,15 @@ impl Ended for jobguard::protocol::release::Outcome {
         match self {
             Self::Released | Self::TakenOver => Ok(Life::Done),
             Self::Misled => Err("the release was misled".to_owned()),
+        }
+    }
+}
+
+impl Ended for jobguard::protocol::withdraw::Outcome {
+    fn life(self) -> Result<Life, Violation> {
+        match self {
+            Self::Done => Ok(Life::Done),
+            Self::Misled => Err("the withdrawal was misled".to_owned()),
         }
     }
 }

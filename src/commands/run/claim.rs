@@ -4,25 +4,49 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use super::{Held, Run};
+use crate::cli::args::OnBusy;
 use crate::error::Error;
 use crate::identity::verdict::{GRACE, Verdict};
 use crate::look::{Sight, Wakers, is_blind, look, settled_by};
+use crate::machine::argument::Argument;
+use crate::machine::events::Why;
 use crate::machine::store::queue::{Place, Waiter};
 use crate::protocol::claim::{Claim, Outcome, Request};
+use crate::protocol::withdraw::{self, Withdraw};
 use crate::report::{human, output};
 use crate::summary::{Summary, summarize};
-use crate::transaction::{Transaction, misled};
+use crate::transaction::{Childless, Transaction, misled};
 
 /// So many before us are watched, and so many watch the holders: when the head is gone, or does
 /// nothing, the next is there, and has a successor who knows it.
 const NEAR: usize = 2;
 
+/// How a claim came out.
+pub(super) enum Claimed {
+    /// The machine is ours, and the job runs.
+    Held(Held),
+    /// The job need not run.
+    NotNeeded,
+}
+
+/// How a wait came out.
+enum Turn {
+    /// The machine is free; so many before us have let it go by.
+    Ours(usize),
+    /// It is time to go away.
+    NotToday { sight: Box<Sight>, before: usize },
+}
+
 impl Run<'_> {
-    /// Takes the machine, waiting as long as asked. When this returns the job runs.
-    pub(super) fn claim(&mut self) -> Result<Held, Error> {
+    /// Takes the machine, waiting as long as asked. When this returns the job runs; or it need not.
+    pub(super) fn claim(&mut self) -> Result<Claimed, Error> {
+        let wait = match self.plan.on_busy {
+            OnBusy::Wait => self.plan.wait,
+            OnBusy::Fail | OnBusy::Skip | OnBusy::Reuse => Some(Duration::ZERO),
+        };
         // A time that no clock reaches is none.
-        let until = self.plan.wait.and_then(|wait| Instant::now().checked_add(wait));
-        let queues = self.plan.wait != Some(Duration::ZERO);
+        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
+        let queues = wait != Some(Duration::ZERO);
         let mut request = Request { queues, ..Request::default() };
         let mut place: Option<Place> = None;
         loop {
@@ -44,17 +68,23 @@ impl Run<'_> {
             }
             if let Outcome::Granted { token, .. } = outcome {
                 let started_at = self.job.started_at().to_owned();
-                return Ok(Held { token, lifeline, started_at });
+                return Ok(Claimed::Held(Held { token, lifeline, started_at }));
             }
             let ticket = place.as_ref().map(|place| place.number);
-            let passes = self.wait(until, ticket)?;
-            request = Request { contended: true, ticket, passes, ..request };
+            match self.wait(until, ticket)? {
+                Turn::Ours(passes) => {
+                    request = Request { contended: true, ticket, passes, ..request };
+                }
+                Turn::NotToday { sight, before } => {
+                    drop(place);
+                    return self.give_up(&sight, before);
+                }
+            }
         }
     }
 
-    /// Sleeps until the machine looks free and it is our turn, and says how many of those before us
-    /// have let it go by.
-    fn wait(&mut self, until: Option<Instant>, ticket: Option<u64>) -> Result<usize, Error> {
+    /// Sleeps until the machine looks free and it is our turn, or the time is over.
+    fn wait(&mut self, until: Option<Instant>, ticket: Option<u64>) -> Result<Turn, Error> {
         let settled = settled_by();
         let mut free_since = None;
         loop {
@@ -66,7 +96,7 @@ impl Run<'_> {
                 // Who is stopped, or frozen, is not waited for longer than it takes to wake up.
                 let their_time = GRACE * u32::try_from(before.len()).unwrap_or(u32::MAX);
                 if free_for >= their_time {
-                    return Ok(before.len());
+                    return Ok(Turn::Ours(before.len()));
                 }
                 wakers.at_most(their_time - free_for);
             } else {
@@ -80,7 +110,8 @@ impl Run<'_> {
                 false => until.map(|until| until.max(settled)),
             };
             if until.is_some_and(|until| Instant::now() >= until) {
-                return Err(self.busy(&sight, &before));
+                let (before, sight) = (before.len(), Box::new(sight));
+                return Ok(Turn::NotToday { sight, before });
             }
             self.tell(&sight, &before);
             before.iter().rev().take(NEAR).for_each(|waiter| wakers.lifeline(&waiter.lifeline));
@@ -128,7 +159,38 @@ impl Run<'_> {
         }
     }
 
-    fn busy(&self, sight: &Sight, before: &[Waiter]) -> Error {
+    /// Goes away as the policy says, and leaves word of it.
+    fn give_up(&mut self, sight: &Sight, before: usize) -> Result<Claimed, Error> {
+        let (why, held) = match self.plan.on_busy {
+            OnBusy::Wait if self.plan.wait != Some(Duration::ZERO) => (Why::TimedOut, true),
+            OnBusy::Wait | OnBusy::Fail => (Why::Refused, true),
+            OnBusy::Skip => (Why::Skipped, false),
+            OnBusy::Reuse => (Why::Reused, matches!(summarize(sight), Summary::Free)),
+        };
+        let command = self.plan.command.iter().map(|word| Argument(word.clone())).collect();
+        let lock_timeout = self.plan.settings.lock_timeout;
+        let mut transaction =
+            Transaction::new(self.dir, self.observer, &mut self.patience, lock_timeout);
+        // What cannot be written down is said all the same.
+        match transaction.run(&mut Withdraw::new(why, command), &mut Childless) {
+            Ok(withdraw::Outcome::Done) => transaction.warnings.iter().for_each(output::message),
+            Ok(withdraw::Outcome::Misled) => output::message(misled()),
+            Err(error) => output::message(error),
+        }
+        if held {
+            return Err(self.busy(sight, before));
+        }
+        match summarize(sight) {
+            Summary::Held(holder) if why == Why::Reused => {
+                let running = human::describe(&holder.subject);
+                output::answer(&format!("{}: already running {running}\n", self.plan.machine))?;
+            }
+            _ => output::message(format!("{}; skipped", self.busy(sight, before))),
+        }
+        Ok(Claimed::NotNeeded)
+    }
+
+    fn busy(&self, sight: &Sight, before: usize) -> Error {
         let machine = &self.plan.machine;
         let waited = match self.plan.wait {
             Some(wait) if !wait.is_zero() => {
@@ -139,7 +201,7 @@ impl Run<'_> {
         let chosen = self.plan.settings.state_dir.as_deref();
         let Summary::Held(holder) = summarize(sight) else {
             let see = human::command(&format!("queue {machine}"), chosen);
-            let before = human::queue_before(before.len());
+            let before = human::queue_before(before);
             return Error::Busy(format!(
                 "{machine} is about to be taken{before}{waited}; see {see}"
             ));
