@@ -126,6 +126,7 @@ fn an_error_is_said_or_survived(
         points.len(),
         begun.elapsed()
     );
-    assert!(struck > 50, "{struck} points were hit");
+    // A waiter's calls are not the same each time.
+    assert!(struck * 10 >= points.len() * 8 && struck > 50, "{struck} points were hit");
     assert_eq!(survived == struck, errno == Errno::EINTR);
 }

@@ -25,6 +25,8 @@ pub enum Mutant {
     ReleaseAnybody,
     /// A clear by force removes whomever the record names.
     IgnoreTheToken,
+    /// A slack lifeline counts as proof before the job can have died with its supervisor.
+    ShortGrace,
     /// A record that changed is not noticed, neither when it is read again nor right before it is
     /// replaced.
     IgnoreChanges,
