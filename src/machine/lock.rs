@@ -49,11 +49,13 @@ pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
     }
     let file = Arc::new(file);
     let (sender, receiver) = mpsc::channel();
-    let contended = Arc::clone(&file);
-    let waiter = thread::Builder::new().stack_size(STACK).spawn(move || {
-        let result = retry(|| contended.lock());
-        drop(contended);
-        let _ = sender.send(result); // nobody listens any more: the deadline is over
+    let waiter = retry(|| {
+        let (contended, sender) = (Arc::clone(&file), sender.clone());
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            let result = retry(|| contended.lock());
+            drop(contended);
+            let _ = sender.send(result); // nobody listens any more: the deadline is over
+        })
     })?;
     match receiver.recv_timeout(deadline) {
         Ok(result) => {
