@@ -4,14 +4,14 @@
 //! that nobody is stopped with the machine lock in hand.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline};
 use crate::identity::observe::{Patience, observe_all};
 use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
-use crate::machine::lock::MachineLock;
+use crate::machine::lock::{MachineLock, Unflushed};
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::queue::Place;
@@ -71,6 +71,10 @@ pub struct Transaction<'a> {
 struct Held {
     lock: Option<MachineLock>,
     seen: Option<Snapshot>,
+    /// The note of this boot, to be flushed before the gate opens.
+    unflushed: Option<Unflushed>,
+    /// Since when the machine lock is held.
+    since: Option<Instant>,
     /// The token of a lifeline that is to be unlinked if the protocol fails.
     made: Option<u64>,
     reads: u32,
@@ -81,6 +85,10 @@ struct Held {
 
 /// After so many rereads, or lifelines, somebody is playing with us.
 const MAX_READS: u32 = 1000;
+
+fn cannot_note(error: std::io::Error) -> Error {
+    Error::io("note the boot")(error)
+}
 
 /// The error of a protocol that was answered what it did not ask: a defect of ours.
 pub fn misled() -> Error {
@@ -127,7 +135,10 @@ impl<'a> Transaction<'a> {
 
     fn perform(&mut self, act: Act, nursery: &mut dyn Nursery) -> Result<Answer, Error> {
         match act {
-            Act::Lock => self.state.lock = Some(self.dir.lock(self.lock_timeout)?),
+            Act::Lock => {
+                self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
+                self.state.since = Some(Instant::now());
+            }
             Act::FeelQueue(before) => {
                 let waiters = self.dir.waiters(before)?;
                 let waiting = waiters.waiting.iter().map(|waiter| waiter.number).collect();
@@ -146,8 +157,8 @@ impl<'a> Transaction<'a> {
             Act::MakeLifeline(token) => return self.make_lifeline(token),
             Act::FeelOthers => return self.feel_others(),
             Act::ReadAgain => {
-                let now = self.dir.read()?;
-                if !self.state.seen.as_ref().is_some_and(|seen| seen.same_as(&now)) {
+                let Some(seen) = &self.state.seen else { return Err(misled()) };
+                if !self.dir.still_reads(seen)? {
                     return Ok(Answer::Changed);
                 }
             }
@@ -177,13 +188,19 @@ impl<'a> Transaction<'a> {
                 }
                 // A crash before this leaves no job that runs: its gate is closed still.
                 let here = &self.observer.host;
-                let noted = lock.note_boot(&here.boot_id, here.boot_id_genuine);
-                self.warnings.extend(noted.map_err(Error::io("note the boot")).err());
+                match lock.note_boot(&here.boot_id, here.boot_id_genuine) {
+                    Ok(unflushed) => self.state.unflushed = unflushed,
+                    Err(error) => self.warnings.push(cannot_note(error)),
+                }
             }
             Act::Log(events) => self.log(events),
             Act::Unlink(tokens) => tokens.iter().for_each(|t| self.dir.unlink_lifeline(*t)),
             Act::Unlock => self.unlock(),
-            Act::OpenGate => nursery.open_gate(),
+            Act::OpenGate => {
+                let flushed = self.state.unflushed.take().map_or(Ok(()), Unflushed::flush);
+                self.warnings.extend(flushed.map_err(cannot_note).err());
+                nursery.open_gate();
+            }
             Act::Abandon => nursery.abandon(),
             Act::DropLifeline => self.drop_lifeline(),
             Act::CloseLifeline => self.lifeline = None,
@@ -193,7 +210,8 @@ impl<'a> Transaction<'a> {
 
     fn read(&mut self) -> Result<Answer, Error> {
         self.state.reads += 1;
-        if self.state.reads > MAX_READS {
+        let late = self.state.since.is_some_and(|since| since.elapsed() > self.lock_timeout);
+        if self.state.reads > MAX_READS || (self.state.reads > 1 && late) {
             return Err(Error::State(format!(
                 "the record in '{}' keeps changing under us",
                 crate::report::escape::escape_path(self.dir.path())

@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use support::held::{Held, waits};
 use support::job_log::JobLog;
-use support::{Running, Sandbox, ends, run, until};
+use support::strace::traced;
+use support::{Running, Sandbox, ends, require_program, require_root, run, until};
 
 /// A job that takes long enough to overlap.
 const WORK: &str = "sleep 0.005";
@@ -147,4 +148,24 @@ fn a_stopped_waiter_is_passed_over() {
     first.signal(Signal::SIGCONT);
     assert_eq!(first.line(), "mine");
     assert!(first.wait().success());
+}
+
+/// The first run under a boot notes that on the disk: after it has let go of the machine lock, and
+/// before the job begins.
+#[test]
+fn nobody_waits_for_a_disk_with_the_lock_in_hand() {
+    require_root("tracing");
+    require_program("strace");
+    let sandbox = Sandbox::new();
+    let line = ["-m", "m1", "--", "true"].map(str::to_owned);
+    run(&mut traced(&sandbox, &line)).exits(0).silent();
+    let trace = std::fs::read_to_string(sandbox.path("trace")).unwrap();
+    let at = |what: &str| trace.lines().position(|line| line.contains(what)).expect(what);
+    assert!(at("LOCK_UN") < at("fdatasync("), "{trace}");
+    assert!(at("fdatasync(") < at("sendto("), "{trace}");
+    assert_eq!(trace.matches("fdatasync(").count(), 1);
+    // Once is enough.
+    run(&mut traced(&sandbox, &line)).exits(0).silent();
+    let trace = std::fs::read_to_string(sandbox.path("trace")).unwrap();
+    assert!(!trace.contains("sync("), "{trace}");
 }

@@ -172,6 +172,26 @@ fn a_boot_id_that_is_not_genuine_frees_nobody_there() {
     try_run(&sandbox).exits(75);
 }
 
+/// A machine ID that is none identifies nothing, and keeps nobody from running.
+#[rstest]
+#[case::no_text("printf 'abc\\377' >\"$0\"/machine-id")]
+#[case::a_directory("mkdir \"$0\"/machine-id")]
+#[case::a_loop("ln -s machine-id \"$0\"/machine-id")]
+fn a_machine_id_that_makes_no_sense(#[case] make: &str) {
+    require_root("bind mounts");
+    let sandbox = Sandbox::new();
+    let etc = sandbox.path("etc");
+    let script = format!(
+        "cp -a /etc \"$0\" && rm -f \"$0\"/machine-id && {make} && mount --bind \"$0\" /etc && \
+         exec \"$@\""
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).arg(etc).arg(JOBGUARD);
+    sandbox.confine(command.args(["-m", "m1", "--", "true"]));
+    run(&mut command).exits(0).silent();
+    assert_eq!(sandbox.record("m1")["counters"]["runs"], 1);
+}
+
 /// What a record tells of a process beside its PID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {

@@ -85,3 +85,23 @@ fn what_is_not_shared_can_be_looked_at_and_not_locked_as_root() {
     alice(&["-m", "m1", "true"]).exits(125).says("lock").says("Permission denied");
     alice(&["clear", "m1"]).exits(125).says("lock").says("Permission denied");
 }
+
+/// The lock file of a directory that is shared later is still its owner's alone.
+#[test]
+fn what_was_private_is_shared_by_its_owner_as_root() {
+    let commons = Commons::new("shared directory");
+    let state = commons.dir("state", ALICE, TEAM, 0o755);
+    let run_as = |user| run(&mut commons.jobguard(user, &[TEAM], &state, ["-m", "m1", "true"]));
+    run_as(ALICE).exits(0).silent();
+    for path in [state.clone(), state.join("m1")] {
+        std::os::unix::fs::chown(&path, None, Some(TEAM)).unwrap();
+        strangers::mode(&path, 0o2775);
+    }
+    let lock = state.join("m1/lock");
+    std::os::unix::fs::chown(&lock, None, Some(TEAM)).unwrap();
+    let refused = run_as(BOB).exits(125).says("made before the directory was shared");
+    refused.says("chmod 660").says(lock.to_str().unwrap());
+    strangers::mode(&lock, 0o660);
+    run_as(BOB).exits(0);
+    run_as(ALICE).exits(0).silent();
+}

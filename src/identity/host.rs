@@ -80,7 +80,8 @@ impl Host {
 /// The machine ID; images that are to get one at their first boot say "uninitialized"
 /// (machine-id(5)).
 fn machine_id() -> io::Result<String> {
-    let id = fs::read_to_string("/etc/machine-id")?;
+    // What is no text is no ID.
+    let id = String::from_utf8(fs::read("/etc/machine-id")?).unwrap_or_default();
     Ok(Some(id.trim()).filter(|id| *id != "uninitialized").unwrap_or_default().to_owned())
 }
 
@@ -90,7 +91,7 @@ fn if_shown<T: Default>(found: io::Result<T>) -> io::Result<T> {
         Err(error)
             if matches!(
                 error.raw_os_error(),
-                Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)
+                Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES | libc::EISDIR | libc::ELOOP)
             ) =>
         {
             Ok(T::default())

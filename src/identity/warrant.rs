@@ -7,9 +7,12 @@
 //! and the kernel about the process being of that run. The first alone would give away any process
 //! of somebody who once had a lifeline here, since lifelines can be moved.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::host::Host;
 use super::lifeline::LifelineId;
@@ -135,9 +138,9 @@ fn uids(pid: i32) -> io::Result<Vec<u32>> {
     Ok(uids.split_ascii_whitespace().filter_map(|uid| uid.parse().ok()).collect())
 }
 
-/// Whether a process is of the run that the record names. The supervisor has the lifeline open; the
-/// job is its child, or, after its death, was born with the run's token. Nobody else's process can
-/// be made either.
+/// Whether a process is of the run that the record names. The supervisor keeps the lifeline; the job
+/// is its child, or, after its death, was born with the token of a run in this very directory. Nobody
+/// else's process can be made either.
 fn belongs(
     dir: &MachineDir,
     holder: &Holder,
@@ -149,7 +152,7 @@ fn belongs(
     let supervisor = holder.supervisor.as_ref();
     let supervises = supervisor.is_some_and(|supervisor| {
         observer.kernel.look_for(supervisor, same_time).sighting == Sighting::Alive
-            && has_open(supervisor.pid, lifeline).unwrap_or(false)
+            && keeps(supervisor.pid, lifeline).unwrap_or(false)
     });
     let Some(job) = holder.job.as_ref().filter(|_| role == Role::Job) else {
         return Ok(supervises);
@@ -159,16 +162,33 @@ fn belongs(
         return Ok(true);
     }
     let environment = fs::read(format!("/proc/{}/environ", job.pid))?;
-    let has = |variable: String| environment.split(|b| *b == 0).any(|v| v == variable.as_bytes());
-    Ok(has(format!("JOBGUARD_TOKEN={}", holder.token))
-        && has(format!("JOBGUARD_MACHINE={}", dir.name())))
+    let value = |name: &str| {
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    };
+    let state = value("JOBGUARD_STATE_DIR").map(|path| Path::new(OsStr::from_bytes(path)));
+    Ok(value("JOBGUARD_TOKEN") == Some(holder.token.to_string().as_bytes())
+        && value("JOBGUARD_MACHINE") == Some(dir.name().as_str().as_bytes())
+        && state.is_some_and(|state| dir.is_at(&state.join(dir.name().as_str()))))
 }
 
-/// Whether a process has this FIFO open.
-fn has_open(pid: i32, fifo: LifelineId) -> io::Result<bool> {
-    let mut open = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
-    let is_it = |found: fs::Metadata| LifelineId::new(found.dev(), found.ino()) == fifo;
-    Ok(open.any(|fd| fs::metadata(fd.path()).is_ok_and(is_it)))
+/// Whether a process keeps this lifeline: has it open for reading, which its mode forbids to all
+/// but its maker. Waiters have its other end open.
+fn keeps(pid: i32, lifeline: LifelineId) -> io::Result<bool> {
+    for fd in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        let is_it = |found: fs::Metadata| LifelineId::new(found.dev(), found.ino()) == lifeline;
+        if !fs::metadata(fd.path()).is_ok_and(is_it) {
+            continue;
+        }
+        let name = fd.file_name();
+        let info = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(name))?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| libc::c_int::from_str_radix(flags.trim(), 8).ok());
+        if flags.is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

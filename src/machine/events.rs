@@ -105,7 +105,7 @@ pub fn append(dir: BorrowedFd<'_>, events: &[Event], mode: Mode) -> io::Result<(
     let mut log = open_log(dir, mode)?;
     let mut length = u64::try_from(fstat(&log)?.st_size).unwrap_or(0);
     if length >= ROTATE_AT {
-        rename_in(dir, c"events.jsonl", c"events.1.jsonl", Rename::Replace)?;
+        retry(|| rename_in(dir, c"events.jsonl", c"events.1.jsonl", Rename::Replace))?;
         log = open_log(dir, mode)?;
         length = 0;
     }

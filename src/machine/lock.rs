@@ -49,11 +49,13 @@ pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
     }
     let file = Arc::new(file);
     let (sender, receiver) = mpsc::channel();
-    let contended = Arc::clone(&file);
-    let waiter = thread::Builder::new().stack_size(STACK).spawn(move || {
-        let result = retry(|| contended.lock());
-        drop(contended);
-        let _ = sender.send(result); // nobody listens any more: the deadline is over
+    let waiter = retry(|| {
+        let (contended, sender) = (Arc::clone(&file), sender.clone());
+        thread::Builder::new().stack_size(STACK).spawn(move || {
+            let result = retry(|| contended.lock());
+            drop(contended);
+            let _ = sender.send(result); // nobody listens any more: the deadline is over
+        })
     })?;
     match receiver.recv_timeout(deadline) {
         Ok(result) => {
@@ -75,21 +77,33 @@ impl MachineLock {
     }
 
     /// Notes in the file that the record was written under this boot, which a record that is
-    /// damaged cannot tell. It reaches the disk, once a boot: that is what the next boot goes by.
+    /// damaged cannot tell. Once a boot it must reach the disk, since the next boot goes by it: then
+    /// what is to be flushed is returned, for nobody should wait for a disk with the lock in hand.
     ///
     /// A boot ID that is not genuine says nothing to others, and is noted as no boot's.
-    pub fn note_boot(&self, boot_id: &str, genuine: bool) -> io::Result<()> {
+    pub fn note_boot(&self, boot_id: &str, genuine: bool) -> io::Result<Option<Unflushed>> {
         let note = if genuine { boot_id.as_bytes() } else { &[b'?'; BOOT_ID] };
         if read_note(&self.0)? == note {
-            return Ok(());
+            return Ok(None);
         }
         self.0.write_all_at(note, 0)?;
-        self.0.sync_data()
+        Ok(genuine.then(|| Unflushed(Arc::clone(&self.0))))
     }
 
     /// Unlocks, whoever else may hold a copy of the descriptor.
     pub fn release(self) {
         let _ = self.0.unlock(); // closing it, right after, unlocks as well
+    }
+}
+
+/// A note that has not reached the disk.
+#[derive(Debug)]
+pub struct Unflushed(Arc<File>);
+
+impl Unflushed {
+    /// Waits until it has.
+    pub fn flush(self) -> io::Result<()> {
+        retry(|| self.0.sync_data())
     }
 }
 

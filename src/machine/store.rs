@@ -21,7 +21,7 @@ use super::events::{self, Event};
 use super::lock::{self, Asked, MachineLock};
 use super::name::MachineName;
 use super::state_dir::{Missing, cannot_write, check_owner};
-use crate::error::Error;
+use crate::error::{Error, plain};
 use crate::report::escape::escape_path;
 use crate::sys::file::{fchmod, fstat, lstatat, mkdirat, openat, unlinkat};
 use crate::sys::retry::retry;
@@ -51,19 +51,13 @@ impl MachineDir {
         let opened = match openat(state, name.as_str(), flags, Mode::empty()) {
             Err(Errno::ENOENT) if missing == Missing::Accept => return Ok(None),
             Err(Errno::ENOENT) => {
-                let mode = Mode::from_bits_truncate(if shared { 0o775 } else { 0o755 });
-                match mkdirat(state, name.as_str(), mode) {
+                match make_dir(state, name.as_str(), shared) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(errno) => {
                         return Err(cannot_write(&format!("make '{shown}'"), errno.into()));
                     }
                 }
-                let made = openat(state, name.as_str(), flags, Mode::empty());
-                if shared && let Ok(made) = &made {
-                    // The umask took bits away; setgid is inherited from the state directory.
-                    let _ = fchmod(made, mode | Mode::S_ISGID); // another member made it
-                }
-                made
+                openat(state, name.as_str(), flags, Mode::empty())
             }
             opened => opened,
         };
@@ -104,7 +98,7 @@ impl MachineDir {
         let begun = Instant::now();
         loop {
             let file = open_lasting(self.fd.as_fd(), LOCK, OFlag::O_RDWR, mode)
-                .map_err(|error| cannot_write(&self.doing("open", LOCK), error))?;
+                .map_err(|error| self.cannot_open_lock(error))?;
             check_plain(&file).map_err(self.cannot("trust", LOCK))?;
             let left = deadline.saturating_sub(begun.elapsed());
             let asked = lock::take(file, left).map_err(self.cannot("lock", LOCK))?;
@@ -119,6 +113,19 @@ impl MachineDir {
             if begun.elapsed() >= deadline {
                 return Err(self.lock_replaced(deadline));
             }
+        }
+    }
+
+    /// A lock file that was there before the directory was shared keeps its mode.
+    fn cannot_open_lock(&self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied if self.shared => Error::State(format!(
+                "cannot {}: {}: it was made before the directory was shared; its owner can share \
+                 it, too: chmod 660",
+                self.doing("open", LOCK),
+                plain(&error)
+            )),
+            _ => cannot_write(&self.doing("open", LOCK), error),
         }
     }
 
@@ -170,7 +177,12 @@ impl MachineDir {
 
     /// Whether the directory itself is still what its path names.
     fn is_in_place(&self) -> bool {
-        let found = retry(|| std::fs::symlink_metadata(&self.path));
+        self.is_at(&self.path)
+    }
+
+    /// Whether the directory is what this path names.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let found = retry(|| std::fs::symlink_metadata(path));
         fstat(&self.fd).is_ok_and(|stat| {
             found.is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino))
         })
@@ -195,9 +207,9 @@ pub(super) fn open_lasting(
             Err(Errno::ENOENT) => {}
             opened => return Ok(File::from(opened?)),
         }
-        let inherited = umask(Mode::empty());
-        let made = openat(dir, name, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode);
-        umask(inherited);
+        let made = born_with(Mode::empty(), || {
+            openat(dir, name, flags | OFlag::O_CREAT | OFlag::O_EXCL, mode)
+        });
         tries += 1;
         match made {
             Err(Errno::EEXIST) if tries < MAX_TRIES => {} // somebody else made it meanwhile
@@ -221,6 +233,31 @@ fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
     }?;
     fchmod(&file, mode)?; // the umask may have taken bits away
     File::from(file).write_all(bytes)
+}
+
+/// Makes a machine's directory, or one in it: complete at birth, so that a crash leaves none that
+/// cannot be used. Its owner can use it under any umask, a group it is shared with, too; setgid is
+/// inherited.
+fn make_dir(dir: impl AsFd, name: &str, shared: bool) -> nix::Result<()> {
+    let own = Mode::from_bits_truncate(0o755);
+    match shared {
+        true => born_with(Mode::empty(), || mkdirat(&dir, name, own | Mode::S_IWGRP)),
+        false => born_with(umask_now() - Mode::S_IRWXU, || mkdirat(&dir, name, own)),
+    }
+}
+
+/// Makes something under another umask. No other thread makes files.
+fn born_with<T>(mask: Mode, make: impl FnOnce() -> T) -> T {
+    let inherited = umask(mask);
+    let made = make();
+    umask(inherited);
+    made
+}
+
+fn umask_now() -> Mode {
+    let inherited = umask(Mode::empty());
+    umask(inherited);
+    inherited
 }
 
 /// A file that comes and goes more often than this while we open it is not to be had.

@@ -4,8 +4,6 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::retry::call;
-
 /// What renameat2(2) does about a name that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rename {
@@ -20,7 +18,8 @@ pub enum Rename {
 /// Renames `from` to `to`, both in the directory `dir`.
 ///
 /// # Errors
-/// `EINVAL`: the file system does not know the flag.
+/// `EINVAL`: the file system does not know the flag. `EINTR` is left to the caller: an exchange that
+/// was made all the same must not be made again.
 pub fn rename_in(dir: BorrowedFd<'_>, from: &CStr, to: &CStr, how: Rename) -> io::Result<()> {
     let flags = match how {
         Rename::Replace => 0,
@@ -29,6 +28,8 @@ pub fn rename_in(dir: BorrowedFd<'_>, from: &CStr, to: &CStr, how: Rename) -> io
     };
     let (dir, from, to) = (dir.as_raw_fd(), from.as_ptr(), to.as_ptr());
     // SAFETY: both names are NUL-terminated and live across the call.
-    call(|| unsafe { libc::syscall(libc::SYS_renameat2, dir, from, dir, to, flags) })?;
-    Ok(())
+    match unsafe { libc::syscall(libc::SYS_renameat2, dir, from, dir, to, flags) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }

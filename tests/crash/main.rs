@@ -43,6 +43,7 @@ fn from_main(points: Vec<Point>) -> Vec<Point> {
 #[case::an_uncontended_run(Scene::Uncontended, 200, 5)]
 #[case::a_run_that_clears_a_phantom(Scene::ClearsAPhantom, 150, 5)]
 #[case::a_run_that_waited(Scene::Contended, 150, 5)]
+#[case::a_run_that_waits_for_the_lock(Scene::LockContended, 150, 5)]
 #[case::a_clear_of_a_phantom(Scene::Clear, 60, 0)]
 fn killed_at_every_call(
     #[case] scene: Scene,
@@ -79,15 +80,30 @@ fn killed_at_every_call(
     assert!(killed >= at_least && child >= of_the_child, "{killed} points were hit");
 }
 
-/// Calls that have no way to fail (getpid(2), getuid(2), umask(2)).
-const NEVER_FAIL: [Sysno; 6] =
-    [Sysno::getpid, Sysno::gettid, Sysno::getuid, Sysno::geteuid, Sysno::getegid, Sysno::umask];
+/// Calls that have no way to fail (getpid(2), getuid(2), umask(2)), and two that the C library makes
+/// for a thread, and aborts over.
+const NEVER_FAIL: [Sysno; 8] = [
+    Sysno::getpid,
+    Sysno::gettid,
+    Sysno::getuid,
+    Sysno::geteuid,
+    Sysno::getegid,
+    Sysno::umask,
+    Sysno::rseq,
+    Sysno::futex,
+];
 
 /// Each call fails, in turn, with each of these: before the job begins that is said, and nothing
 /// runs; after it the job's own status counts. An interrupted call is made again.
 #[rstest]
 fn an_error_is_said_or_survived(
-    #[values(Scene::Uncontended, Scene::ClearsAPhantom, Scene::Contended, Scene::Clear)]
+    #[values(
+        Scene::Uncontended,
+        Scene::ClearsAPhantom,
+        Scene::Contended,
+        Scene::LockContended,
+        Scene::Clear
+    )]
     scene: Scene,
     #[values(Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EMFILE, Errno::ENOMEM, Errno::EPERM)]
     errno: Errno,
@@ -126,6 +142,7 @@ fn an_error_is_said_or_survived(
         points.len(),
         begun.elapsed()
     );
-    assert!(struck > 50, "{struck} points were hit");
+    // A waiter's calls are not the same each time.
+    assert!(struck * 10 >= points.len() * 8 && struck > 50, "{struck} points were hit");
     assert_eq!(survived == struck, errno == Errno::EINTR);
 }

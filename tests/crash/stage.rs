@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::held::waits;
+use nix::libc;
+
+use crate::support::held::{sleeps_in, waits};
 use crate::support::job_log::{Inhabitants, JobLog};
 use crate::support::{Done, Running, Sandbox, Stray, ends, run, until};
 use crate::tracer::{Point, Strike, Trace, Traced};
@@ -26,6 +28,8 @@ pub enum Scene {
     ClearsAPhantom,
     /// A run of a machine whose job ends as soon as it is waited for.
     Contended,
+    /// A run that has to wait for the machine lock: in a thread, which is struck, too.
+    LockContended,
     /// `clear`, where a phantom is.
     Clear,
 }
@@ -36,6 +40,7 @@ pub struct Stage {
     sandbox: Sandbox,
     pub log: JobLog,
     holder: Option<Running>,
+    lock: Option<File>,
 }
 
 /// A scene that is over.
@@ -48,11 +53,12 @@ impl Stage {
     pub fn set(scene: Scene) -> Self {
         let sandbox = Sandbox::new();
         let log = JobLog::new(&sandbox, "jobs");
-        let mut stage = Self { scene, sandbox, log, holder: None };
+        let mut stage = Self { scene, sandbox, log, holder: None, lock: None };
         match scene {
             Scene::Uncontended => {}
             Scene::ClearsAPhantom | Scene::Clear => stage.plant_phantom(),
             Scene::Contended => stage.holder = Some(stage.hold()),
+            Scene::LockContended => stage.lock = Some(stage.lock()),
         }
         stage
     }
@@ -77,6 +83,14 @@ impl Stage {
         holder
     }
 
+    /// The machine lock, held.
+    fn lock(&self) -> File {
+        run(&mut self.sandbox.jobguard(["-m", "m1", "--", "true"])).exits(0);
+        let lock = File::open(self.sandbox.machine("m1").join("lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    }
+
     /// The scene, with a strike or without. The holder's job ends once it is waited for, or
     /// whoever should is over.
     pub fn play(&mut self, strike: Option<(Point, Strike)>) -> Played {
@@ -93,6 +107,12 @@ impl Stage {
             });
             drop(holder.child.stdin.take());
             assert!(holder.wait().success());
+        }
+        if let Some(lock) = self.lock.take() {
+            until("it waits for the lock, or is over before", || {
+                sleeps_in(traced.pid, libc::SYS_futex) || traced.is_over()
+            });
+            lock.unlock().unwrap();
         }
         until(&format!("it is over {strike:?}"), || traced.is_over());
         let trace = traced.wait();

@@ -119,6 +119,7 @@ impl Tracer {
         assert_eq!(at_exec, WaitStatus::Stopped(supervisor, Signal::SIGTRAP));
         let options = Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_TRACEEXEC
             | Options::PTRACE_O_EXITKILL;
         ptrace::setoptions(supervisor, options).unwrap();
@@ -153,7 +154,11 @@ impl Tracer {
             WaitStatus::PtraceEvent(pid, ..) => resume(ptrace::syscall(pid, None)),
             // How a new tracee reports.
             WaitStatus::Stopped(pid, Signal::SIGSTOP) => {
-                self.tracees.insert(pid, Tracee { who: Who::Child, inside: None });
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+                let thread = format!("Tgid:\t{}\n", self.supervisor);
+                let is_thread = status.is_ok_and(|status| status.contains(&thread));
+                let who = if is_thread { Who::Supervisor } else { Who::Child };
+                self.tracees.insert(pid, Tracee { who, inside: None });
                 resume(ptrace::syscall(pid, None));
             }
             WaitStatus::Stopped(pid, signal) => resume(ptrace::syscall(pid, signal)),
@@ -198,7 +203,8 @@ impl Tracer {
 
     /// Takes down a call, and says whether and how it is to be struck.
     fn strike_at(&mut self, who: Who, call: Sysno) -> Option<Strike> {
-        if matches!(call, Sysno::execve | Sysno::exit_group | Sysno::restart_syscall) {
+        if matches!(call, Sysno::execve | Sysno::exit | Sysno::exit_group | Sysno::restart_syscall)
+        {
             return None;
         }
         let occurrence = self.counts.entry((who, call)).or_default();

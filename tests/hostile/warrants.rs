@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use crate::arena::{Arena, MALLORY, ROOT, VICTIM};
 use crate::innocents::Innocent;
 use crate::strangers::{TEAM, User};
-use crate::support::{PATIENCE, Running, Stray, ends};
+use crate::support::held::waits;
+use crate::support::{PATIENCE, Running, Stray, ends, until};
 
 /// A run of somebody on m1.
 struct Run {
@@ -35,7 +36,6 @@ struct Run {
 impl Run {
     fn start(user: User, job: &[&str]) -> Self {
         let arena = Arena::new("warrants");
-        // We ask as root, who trusts no directory of a user whose group is not root's.
         arena.commons.dir("state/m1", ROOT, TEAM, 0o2775);
         let args = [&["-m", "m1", "--"], job].concat();
         let mut supervisor =
@@ -135,6 +135,57 @@ fn another_process_of_the_same_user_as_root() {
     run.forge(|holder| holder["token"] = json!(99));
     run.is_refused(&Refusal::Stranger);
     innocent.is_unharmed();
+}
+
+fn identity(pid: i32) -> Value {
+    let identity = Kernel::here().identify(pid, Some(&PidFd::open(pid).unwrap())).unwrap();
+    serde_json::to_value(identity).unwrap()
+}
+
+/// Those who wait for a run feel its lifeline, all the time: they have its other end.
+#[test]
+fn a_waiter_of_the_same_user_as_root() {
+    let run = Run::start(VICTIM, &JOB);
+    let waiter = Running::new(run.arena.jobguard(VICTIM, &["-m", "m1", "true"]).spawn().unwrap());
+    until("it waits", || waits(waiter.pid()));
+    run.forge(|holder| holder["supervisor"] = identity(waiter.pid()));
+    assert_eq!(run.ask(Role::Supervisor).unwrap_err(), Refusal::Stranger);
+}
+
+/// A log that somebody opens may have been a lifeline, put there under its name.
+#[test]
+fn who_writes_to_the_lifeline_as_root() {
+    let run = Run::start(VICTIM, &JOB);
+    let script = "exec 3>>\"$0\"; sleep 1000 & echo $!; wait";
+    let mut daemon = run.arena.commons.as_user(VICTIM, &[TEAM], "sh");
+    let mut daemon = Running::start(daemon.args(["-c", script]).arg(run.lifeline()));
+    let child = Stray(daemon.line().parse().unwrap());
+    run.forge(|holder| {
+        holder["supervisor"] = identity(daemon.pid());
+        holder["job"] = identity(child.0);
+    });
+    assert_eq!(run.ask(Role::Supervisor).unwrap_err(), Refusal::Stranger);
+    run.is_refused(&Refusal::Stranger);
+}
+
+/// The same machine and token in a directory that nobody else may enter is another run.
+#[test]
+fn a_job_of_another_state_directory_as_root() {
+    let run = Run::start(VICTIM, &JOB);
+    let private = run.arena.commons.dir("private", VICTIM, VICTIM.0, 0o700);
+    let words = [&["-m", "m1", "--"][..], &JOB].concat();
+    let mut elsewhere = run.arena.commons.jobguard(VICTIM, &[], &private, words);
+    let mut elsewhere = Running::start(elsewhere.stdin(Stdio::piped()));
+    let job = Stray(elsewhere.line().parse().unwrap());
+    let record: Value =
+        serde_json::from_slice(&fs::read(private.join("m1/record.json")).unwrap()).unwrap();
+    let token = record["holders"][0]["token"].clone();
+    fs::rename(run.lifeline(), run.arena.file(&format!("life.{token}"))).unwrap();
+    run.forge(|holder| {
+        holder["token"] = token.clone();
+        holder["job"] = identity(job.0);
+    });
+    run.is_refused(&Refusal::Stranger);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! decides, on evidence that the world supplies.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use jobguard::identity::host::{Host, Locality};
 use jobguard::identity::process::{Kernel, Sighting};
@@ -9,10 +10,11 @@ use jobguard::identity::verdict::{Evidence, GRACE, Observer, Subject, Touch, Vie
 use jobguard::machine::record::{Holder, Record};
 use jobguard::protocol::{Judged, Seen};
 
+use crate::mutant::{Broken, Mutant};
 use crate::world::{JobState, World};
 
 /// The holder that process `index` records for its child `job`.
-pub fn holder(token: u64, job: usize, index: usize, boot: u8) -> Holder {
+pub fn holder(token: u64, job: usize, index: usize, world: &World) -> Holder {
     static BLANK: OnceLock<Holder> = OnceLock::new();
     let blank = BLANK.get_or_init(|| {
         serde_json::from_value(serde_json::json!({
@@ -25,7 +27,8 @@ pub fn holder(token: u64, job: usize, index: usize, boot: u8) -> Holder {
     });
     let mut holder = blank.clone();
     holder.token = token;
-    holder.host.boot_id = boot_id(boot);
+    holder.host.boot_id = boot_id(world.boot);
+    holder.dies_with_supervisor = world.contained;
     let number = |number: usize| i32::try_from(number).unwrap();
     holder.job.as_mut().unwrap().pid = number(job);
     holder.supervisor.as_mut().unwrap().pid = number(index);
@@ -43,27 +46,28 @@ pub fn job_of(holder: &Holder) -> usize {
 
 /// The ways in which the record may be seen and judged now, and how many stalls are left then:
 /// whether a release is overdue is up to the observer's patience.
-pub fn judged(world: &World) -> Vec<(Seen, u8)> {
+pub fn judged(world: &World, broken: Broken) -> Vec<(Seen, u8)> {
     let record = world.record.clone().unwrap_or_else(|| Record::new("m1"));
     let seen_after = |waited| {
-        let judge = |holder: &Holder| judged_after(world, holder, waited);
+        let judge = |holder: &Holder| judged_after(world, holder, waited, broken);
         let judged = record.holders.iter().map(judge).collect();
         Seen { record: record.clone(), judged, now: String::new(), now_ms: 1 }
     };
     let stalls = world.faults.stalls;
     let in_time = seen_after(GRACE / 2);
     let late = seen_after(GRACE);
-    let differ = stalls > 0 && late != in_time;
-    let late = differ.then(|| (late, stalls - 1));
+    // In containers nobody stalls: a second of slackness is all that there is to go by.
+    let differ = (stalls > 0 || world.contained) && late != in_time;
+    let late = differ.then(|| (late, if world.contained { stalls } else { stalls - 1 }));
     [(in_time, stalls)].into_iter().chain(late).collect()
 }
 
-fn judged_after(world: &World, holder: &Holder, waited: std::time::Duration) -> Judged {
+fn judged_after(world: &World, holder: &Holder, waited: Duration, broken: Broken) -> Judged {
     let observer = Observer {
         host: Host {
             boot_id: boot_id(world.boot),
             boot_id_genuine: true,
-            pid_ns: 1,
+            pid_ns: if world.contained { 2 } else { 1 },
             ..Host::default()
         },
         kernel: Kernel { pidfd: true, pidfd_inode: true, proc: true },
@@ -77,17 +81,26 @@ fn judged_after(world: &World, holder: &Holder, waited: std::time::Duration) -> 
         Some(None) => Touch::Slack,
         None => Touch::Unknown("missing".to_owned()),
     };
+    // What PDEATHSIG kills is over long before anybody has seen its lifeline slack for the grace.
+    let patient = job.state == JobState::Over || broken.by(Mutant::ShortGrace);
+    let slack_for = if patient { waited } else { waited.min(GRACE / 2) };
     let evidence = Evidence {
         view: View::Seen,
         job: Some(match job.state {
             JobState::Over if job.reused => Sighting::Reused,
             JobState::Over => Sighting::Gone,
-            JobState::Gated | JobState::Shut | JobState::Running => Sighting::Alive,
+            JobState::Gated | JobState::Shut | JobState::Running | JobState::Doomed => {
+                Sighting::Alive
+            }
         }),
         supervisor: Some(if supervisor.is_alive() { Sighting::Alive } else { Sighting::Gone }),
         lifeline,
         job_over_for: waited,
         ..Evidence::none()
+    };
+    let evidence = match world.contained {
+        true => Evidence { lifeline: evidence.lifeline, slack_for, ..Evidence::none() },
+        false => evidence,
     };
     let subject = Subject::Holder(Box::new(holder.clone()));
     let judgement = judge(&subject, &observer, &evidence);

@@ -21,9 +21,9 @@ use rstest::{Context, rstest};
 use world::{Faults, Role, World};
 
 /// A promise that holds in every world.
-fn check(name: &str, roles: &[Role], faults: Faults) {
+fn check(name: &str, first: World) {
     let begun = Instant::now();
-    let found = explore(&[World::new(roles, faults)], Broken::NOTHING);
+    let found = explore(&[first], Broken::NOTHING);
     assert_eq!(found.violation, None);
     assert_eq!(found.stuck, None);
     assert!(found.ends.len() > 1, "the model ran into a wall");
@@ -67,7 +67,7 @@ fn never_two_never_stuck(
     #[case] roles: &[Role],
     #[case] faults: Faults,
 ) {
-    check(context.description.unwrap_or_default(), roles, faults);
+    check(context.description.unwrap_or_default(), World::new(roles, faults));
 }
 
 /// Two in seconds; three, under `scripts/soak`, take minutes and a few gigabytes.
@@ -77,7 +77,26 @@ fn everything_at_once() {
     let faults = Faults { crashes: 1, reuses: 1, reboots: 1, lock_deletions: 1, ..Faults::NONE };
     let (name, roles): (_, &[Role]) =
         if soaks { ("all faults, three", &[RUN, RUN, RUN]) } else { ("all faults", &[RUN, RUN]) };
-    check(name, roles, faults);
+    check(name, World::new(roles, faults));
+}
+
+/// As the first processes of containers, whose jobs die with them, and who see only lifelines.
+#[rstest]
+#[case::two(&[RUN, RUN], Faults { crashes: 2, stalls: 2, ..Faults::NONE })]
+#[case::three(&[RUN, RUN, RUN], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::clear(&[RUN, RUN, Role::Clear], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+fn in_containers(#[context] context: Context, #[case] roles: &[Role], #[case] faults: Faults) {
+    let name = format!("in containers, {}", context.description.unwrap_or_default());
+    check(&name, World::new(roles, faults).contained());
+}
+
+#[test]
+fn a_grace_that_is_too_short_is_caught() {
+    let faults = Faults { crashes: 1, stalls: 1, ..Faults::NONE };
+    let first = World::new(&[RUN, RUN], faults).contained();
+    let found = explore(&[first], Broken(&[Mutant::ShortGrace]));
+    let violation = found.violation.expect("the model did not notice");
+    assert!(violation.contains("live holder"), "{violation}");
 }
 
 /// The model notices each way to break the protocol.

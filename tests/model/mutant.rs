@@ -27,6 +27,8 @@ pub enum Mutant {
     IgnoreTheToken,
     /// Nobody before us in the queue is heeded.
     JumpTheQueue,
+    /// A slack lifeline counts as proof before the job can have died with its supervisor.
+    ShortGrace,
     /// A record that changed is not noticed, neither when it is read again nor right before it is
     /// replaced.
     IgnoreChanges,

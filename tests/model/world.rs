@@ -33,6 +33,9 @@ pub enum Role {
 /// Everything there is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
+    /// Each process is in a PID namespace of its own: others feel its lifeline, and see nothing else.
+    /// Its job dies with it.
+    pub contained: bool,
     /// Which boot this is.
     pub boot: u8,
     /// The inode of the lock file; `None` when it was deleted.
@@ -92,7 +95,16 @@ pub enum JobState {
     /// Behind a gate that nobody can open any more: it will end.
     Shut,
     Running,
+    /// Its supervisor is dead, and the signal that kills it on its way.
+    Doomed,
     Over,
+}
+
+impl JobState {
+    /// Whether it does something.
+    pub fn is_at_work(self) -> bool {
+        matches!(self, Self::Running | Self::Doomed)
+    }
 }
 
 /// A jobguard.
@@ -186,6 +198,7 @@ pub type Step = Result<World, Violation>;
 impl World {
     pub fn new(roles: &[Role], faults: Faults) -> Self {
         Self {
+            contained: false,
             boot: 0,
             lock: None,
             next_inode: 0,
@@ -196,6 +209,12 @@ impl World {
             jobs: Vec::new(),
             faults,
         }
+    }
+
+    /// The same, in containers.
+    pub fn contained(mut self) -> Self {
+        self.contained = true;
+        self
     }
 
     /// The same world, in which nothing goes wrong any more and somebody new wants the machine.
@@ -249,7 +268,7 @@ impl World {
             }
         }
         for (index, job) in self.jobs.iter().enumerate() {
-            if matches!(job.state, JobState::Running | JobState::Shut) {
+            if matches!(job.state, JobState::Running | JobState::Doomed | JobState::Shut) {
                 let mut world = self.clone();
                 world.jobs[index].state = JobState::Over;
                 next.push(Ok(world));
@@ -327,9 +346,11 @@ impl World {
         let ends = self.lifelines.values_mut().chain(self.queue.values_mut());
         ends.for_each(|reader| *reader = reader.filter(|r| *r != index));
         for job in self.jobs.iter_mut().filter(|job| job.parent == index) {
-            if job.state == JobState::Gated {
-                job.state = JobState::Shut;
-            }
+            job.state = match job.state {
+                JobState::Gated => JobState::Shut,
+                JobState::Running if self.contained => JobState::Doomed,
+                other => other,
+            };
         }
     }
 
@@ -618,7 +639,7 @@ impl World {
         }
         self.processes[index].reads = 1;
         self.processes[index].seen = Some(self.record.clone());
-        evidence::judged(&self)
+        evidence::judged(&self, broken)
             .into_iter()
             .map(|(seen, stalls)| {
                 let mut world = self.clone();
@@ -653,7 +674,7 @@ impl World {
         let job = self.jobs.len();
         self.jobs.push(Job { parent: index, state: JobState::Gated, reused: false });
         self.processes[index].job = Some(job);
-        let holder = evidence::holder(token, job, index, self.boot);
+        let holder = evidence::holder(token, job, index, &self);
         let opened =
             if broken.by(Mutant::OpenTheGateFirst) { self.open_gate(index) } else { Ok(()) };
         vec![(self, opened.map(|()| Some(Answer::Born(Box::new(holder)))))]
@@ -700,7 +721,7 @@ impl World {
         let old = self.record.iter().flat_map(|record| &record.holders);
         for holder in old.filter(|old| !new.holders.iter().any(|new| new.token == old.token)) {
             let job = evidence::job_of(holder);
-            if matches!(self.jobs[job].state, JobState::Running | JobState::Gated) {
+            if self.jobs[job].state.is_at_work() || self.jobs[job].state == JobState::Gated {
                 return Err(format!("process {index} cleared the live holder {}", holder.token));
             }
         }
@@ -718,7 +739,7 @@ impl World {
         if self.jobs[job].state == JobState::Gated {
             self.jobs[job].state = JobState::Running;
         }
-        match self.jobs.iter().filter(|job| job.state == JobState::Running).count() {
+        match self.jobs.iter().filter(|job| job.state.is_at_work()).count() {
             0 | 1 => Ok(()),
             count => Err(format!("{count} jobs at once")),
         }

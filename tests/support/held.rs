@@ -56,6 +56,11 @@ impl Held {
 
 /// Whether a process sleeps in ppoll(2), as a waiter does, and nowhere else.
 pub fn waits(pid: i32) -> bool {
+    sleeps_in(pid, libc::SYS_ppoll)
+}
+
+/// Whether a process, its first thread, sleeps in this system call.
+pub fn sleeps_in(pid: i32, number: i64) -> bool {
     let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-    state(pid) == Some('S') && call.split(' ').next() == Some(&libc::SYS_ppoll.to_string())
+    state(pid) == Some('S') && call.split(' ').next() == Some(&number.to_string())
 }

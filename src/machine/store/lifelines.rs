@@ -12,6 +12,7 @@ use crate::machine::record::MAX_TOKEN;
 use crate::report::escape::escape_path;
 use crate::sys::file::{entries, link_in, open_dir, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
+use crate::sys::retry::retry;
 
 const LIFE: &str = "life.";
 
@@ -69,7 +70,7 @@ impl MachineDir {
             std::ffi::CString::new(hidden.as_str()).map_err(|error| cannot(error.into()))?,
             std::ffi::CString::new(target).map_err(|error| cannot(error.into()))?,
         );
-        let moved = match rename_in(dir, &from, &to, Rename::NoReplace) {
+        let moved = match retry(|| rename_in(dir, &from, &to, Rename::NoReplace)) {
             // A file system without that flag; link(2) replaces nothing either.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
                 link_in(dir, &*from, &*to).map(|()| remove()).map_err(io::Error::from)

@@ -12,12 +12,12 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use super::{MachineDir, write_new};
+use super::{MachineDir, make_dir, write_new};
 use crate::error::Error;
 use crate::identity::lifeline::{Feel, Lifeline, feel};
 use crate::machine::reading::is_overgrown;
 use crate::machine::ticket::Ticket;
-use crate::sys::file::{entries, fchmod, mkdirat, open_dir, openat, rmdirat, unlinkat};
+use crate::sys::file::{entries, open_dir, openat, rmdirat, unlinkat};
 
 const QUEUE: &str = "queue";
 
@@ -145,16 +145,12 @@ impl MachineDir {
     }
 
     fn make_queue(&self) -> Result<OwnedFd, Error> {
-        let mode = self.mode(0o755, 0o2775);
         for _ in 0..MAX_TRIES {
-            match mkdirat(&self.fd, QUEUE, mode) {
+            match make_dir(&self.fd, QUEUE, self.shared) {
                 Ok(()) | Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(self.cannot("make", QUEUE)(errno.into())),
             }
             if let Some(queue) = self.open_queue()? {
-                if self.shared {
-                    let _ = fchmod(&queue, mode); // another member made it, and has done this
-                }
                 return Ok(queue);
             }
         }

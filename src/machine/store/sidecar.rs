@@ -15,9 +15,9 @@ use crate::identity::verdict::Subject;
 use crate::machine::lock::MachineLock;
 use crate::machine::reading::{Reading, is_overgrown};
 use crate::machine::record::Record;
-use crate::sys::file::{openat, rmdirat, unlinkat};
+use crate::sys::file::{lstatat, openat, rmdirat, unlinkat};
 use crate::sys::rename::{Rename, rename_in};
-use crate::sys::retry::retry;
+use crate::sys::retry::{Interruptible, retry};
 
 /// The largest record, in bytes: the longest command line that execve(2) takes (2 MiB), with every
 /// byte spelled out, fits.
@@ -51,6 +51,15 @@ impl Snapshot {
     }
 }
 
+/// What is in the record's place.
+enum Contents {
+    Absent,
+    /// Why.
+    Unreadable(String),
+    /// Its bytes, and when they were written.
+    Bytes(Vec<u8>, i64),
+}
+
 /// How a rewrite of the record went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -65,19 +74,35 @@ impl MachineDir {
     /// held.
     pub fn read(&self) -> Result<Snapshot, Error> {
         let name = self.name.as_str();
-        let absent = |subject: Option<String>| Snapshot {
-            reading: match subject {
-                None => Reading::absent(name),
-                Some(why) => Reading::only(name, Subject::Unreadable(why)),
-            },
-            modified: None,
-            bytes: None,
+        let (reading, modified, bytes) = match self.contents()? {
+            Contents::Absent => (Reading::absent(name), None, None),
+            Contents::Unreadable(why) => {
+                (Reading::only(name, Subject::Unreadable(why)), None, None)
+            }
+            Contents::Bytes(bytes, modified) => {
+                (Reading::parse(name, &bytes), Some(modified), Some(bytes))
+            }
         };
-        let unreadable = |why: &str| Ok(absent(Some(format!("its record {why}"))));
+        Ok(Snapshot { reading, modified, bytes })
+    }
+
+    /// Whether the record is still what was read; a large one need not be parsed for that.
+    pub fn still_reads(&self, seen: &Snapshot) -> Result<bool, Error> {
+        Ok(match self.contents()? {
+            Contents::Absent => seen.is_absent(),
+            Contents::Unreadable(why) => {
+                seen.reading.subjects == [Subject::Unreadable(why)] && seen.bytes.is_none()
+            }
+            Contents::Bytes(bytes, _) => seen.bytes.as_ref() == Some(&bytes),
+        })
+    }
+
+    fn contents(&self) -> Result<Contents, Error> {
+        let unreadable = |why: &str| Ok(Contents::Unreadable(format!("its record {why}")));
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = match openat(&self.fd, RECORD, flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(Errno::ENOENT) => return Ok(absent(None)),
+            Err(Errno::ENOENT) => return Ok(Contents::Absent),
             Err(Errno::ELOOP) => return unreadable("is a symbolic link"),
             Err(errno @ (Errno::EACCES | Errno::EPERM | Errno::ENXIO)) => {
                 return unreadable(&format!("cannot be opened: {}", errno.desc()));
@@ -99,8 +124,7 @@ impl MachineDir {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
         file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
-        let reading = Reading::parse(name, &bytes);
-        Ok(Snapshot { reading, modified: Some(meta.mtime()), bytes: Some(bytes) })
+        Ok(Contents::Bytes(bytes, meta.mtime()))
     }
 
     /// Puts `record` in place of the one in `seen`, unless somebody else replaced that one, or the
@@ -121,7 +145,7 @@ impl MachineDir {
             // The last look before the new record is in place. Who holds another lock file has a
             // lifeline that we felt, or feels ours; this narrows what is left.
             let current =
-                self.is_current(lock)? && self.read().map_err(io::Error::other)?.same_as(seen);
+                self.is_current(lock)? && self.still_reads(seen).map_err(io::Error::other)?;
             if current { self.place(&scratch, seen) } else { Ok(Put::Overtaken) }
         });
         let removed = match unlinkat(&self.fd, &scratch) {
@@ -146,18 +170,29 @@ impl MachineDir {
         let from = std::ffi::CString::new(scratch)?;
         let to = c"record.json";
         let how = if seen.is_absent() { Rename::NoReplace } else { Rename::Exchange };
+        let ours = lstatat(dir, scratch)?.st_ino;
         match rename_in(dir, &from, to, how) {
             Ok(()) => {}
+            // A file system in user space may have done it all the same: twice would undo it.
+            Err(error) if error.is_interruption() => {
+                return match lstatat(dir, RECORD) {
+                    Ok(placed) if placed.st_ino == ours => Ok(Put::Placed),
+                    Ok(_) | Err(Errno::ENOENT) => self.place(scratch, seen),
+                    Err(errno) => Err(errno.into()),
+                };
+            }
             Err(error) => match error.raw_os_error() {
                 Some(libc::EEXIST) => return Ok(Put::Overtaken),
                 // A file system without these flags.
-                Some(libc::EINVAL | libc::ENOSYS) => rename_in(dir, &from, to, Rename::Replace)?,
+                Some(libc::EINVAL | libc::ENOSYS) => {
+                    retry(|| rename_in(dir, &from, to, Rename::Replace))?
+                }
                 _ => return Err(error),
             },
         }
         if seen.is_damaged() {
             // What could not be parsed is set aside for whoever wants to know why.
-            let _ = rename_in(dir, &from, c"record.damaged", Rename::Replace); // a courtesy
+            let _ = retry(|| rename_in(dir, &from, c"record.damaged", Rename::Replace)); // a courtesy
         }
         Ok(Put::Placed)
     }
