@@ -48,25 +48,28 @@ fn record(token: u64, holders: &[Value]) -> Value {
 const NOBODY: u32 = i32::MAX.cast_unsigned();
 
 #[rstest]
-#[case::clear(&["clear", "m1"], 75)]
-#[case::run(&["-n", "-m", "m1", "echo", "ran"], 75)]
-fn beside_a_phantom_all_is_kept(#[case] args: &[&str], #[case] code: i32) {
+#[case::clear(&["clear", "m1"], 0)]
+#[case::run(&["-n", "-m", "m1", "echo", "ran"], 1)]
+fn beside_a_phantom_all_is_kept(#[case] args: &[&str], #[case] refused: usize) {
     let sandbox = Sandbox::new();
     let alive = holder(8, std::process::id());
     let before = record(9, &[holder(7, NOBODY), alive.clone()]);
     sandbox.plant("m1", before.to_string());
-    let done = run(&mut sandbox.jobguard(args)).exits(code).says("process not running");
+    let done = run(&mut sandbox.jobguard(args)).exits(75).says("process not running");
     assert_eq!(done.stdout(), "");
     let mut expected = before.clone();
-    expected["revision"] = json!(6);
+    expected["revision"] = json!(6 + refused);
     expected["holders"] = json!([alive]);
     expected["counters"]["phantoms"]["process_gone"] = json!(1);
+    if refused > 0 {
+        expected["counters"]["refused"] = json!(refused);
+    }
     let now = sandbox.record("m1");
     expected["last"] = json!({ "token": 7, "ended": "unknown", "code": null,
         "started_at": "some time", "ended_at": now["last"]["ended_at"] });
     assert_eq!(now, expected);
     let events = sandbox.events("m1");
-    assert_eq!(events.len(), 1);
+    assert_eq!(events.len(), 1 + refused);
     assert_eq!(events[0]["holder"], before["holders"][0], "the log has the holder as recorded");
 }
 
@@ -292,7 +295,7 @@ fn arguments_are_kept_exactly_and_shown_safely() {
     run(&mut sandbox.jobguard(["-n", "-m", "m1", "true"])).exits(75).says(shown);
     drop(held.child.stdin.take());
     held.wait();
-    assert_eq!(sandbox.events("m1")[0]["command"], recorded);
+    assert_eq!(sandbox.events("m1").last().unwrap()["command"], recorded);
 }
 
 /// What is shown for a run is kept as it was given, too.

@@ -1,8 +1,8 @@
 //! Going away without having had the machine: counted and logged, so that nothing is silent.
 
 use super::rewrite::next_revision;
-use super::{Act, Answer, Next, Protocol, Seen};
-use crate::identity::verdict::Subject;
+use super::{Act, Answer, Judged, Next, Protocol, Seen};
+use crate::identity::verdict::{Subject, Verdict};
 use crate::machine::argument::Argument;
 use crate::machine::events::{What, Why};
 use crate::machine::record::Record;
@@ -50,9 +50,13 @@ impl Withdraw {
 
     fn decide(&mut self, seen: Seen) -> Next<Outcome> {
         self.token = seen.judged.first().map_or(0, |judged| judged.subject.token());
-        let ours = |subject: &Subject| matches!(subject, Subject::Holder(_));
-        // A record that is not ours to write keeps what it says.
-        match seen.judged.iter().all(|judged| ours(&judged.subject)) {
+        // A record that is not ours to write, or may be written by another host, keeps what it says:
+        // a counter is not worth a risk.
+        let ours = |judged: &Judged| {
+            matches!(judged.subject, Subject::Holder(_))
+                && !matches!(judged.judgement.verdict, Verdict::Unverifiable(_))
+        };
+        match seen.judged.iter().all(ours) {
             true => self.go(Step::Putting, Act::Put(next_revision(counted(seen.record, self.why)))),
             false => self.log(),
         }

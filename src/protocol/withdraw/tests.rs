@@ -3,8 +3,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::identity::verdict::{Judgement, Verdict};
-use crate::protocol::Judged;
+use crate::identity::verdict::Judgement;
 use crate::protocol::fixtures::{act, end, put, seen};
 
 fn withdrawing(why: Why) -> Withdraw {
