@@ -1,5 +1,7 @@
 //! The supervisor's life beside its job: what is forwarded, when the job is over, how to end.
 //!
+//! [`unit`] says under which service we run.
+//!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
 //! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
 
@@ -8,4 +10,5 @@ pub mod environment;
 pub mod job;
 pub mod policy;
 pub mod program;
+pub mod unit;
 pub mod watch;
