@@ -21,6 +21,7 @@ use crate::summary::{Summary, summarize};
 use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
+use crate::supervise::notify::{self, Notifier};
 use crate::supervise::program::Program;
 use crate::supervise::watch::watch;
 use crate::sys::fork::Failure;
@@ -52,10 +53,15 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let dir = state.machine(&plan.machine, Missing::Create)?.ok_or_else(misled)?;
     let observer = observer(&plan.settings, &state)?;
     let (draft, group) = draft(&plan, &observer)?;
-    let environment = Environment::new(startup::environment(), &plan.machine, state.path());
+    let mut environment = Environment::new(startup::environment(), &plan.machine, state.path());
+    if plan.notify.is_some() {
+        environment = environment.without(notify::SOCKET);
+    }
+    let notifier = Notifier::new(plan.notify);
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
     let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
-    let setting = Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel };
+    let setting =
+        Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel, notifier };
     let mut run = Run {
         plan: &plan,
         dir: &dir,
@@ -154,6 +160,10 @@ impl Run<'_> {
                     human::held_by(machine, &blind.subject, &blind.judgement),
                     human::next_step(machine, &blind.subject, &blind.judgement, chosen)
                 ));
+            }
+            if let Summary::Held(holder) = summarize(&sight) {
+                let held = human::held_by(&self.plan.machine, &holder.subject, &holder.judgement);
+                self.job.tell_that_it_waits(&held);
             }
             wait_for_change(&sight, until, self.job.inherited_mask())?;
         }

@@ -4,12 +4,14 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::environment::{Environment, Holds};
+use super::notify::Notifier;
 use super::policy::{self, Group};
 use super::program::Program;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
 use crate::machine::record::Holder;
+use crate::report::human;
 use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
@@ -45,6 +47,8 @@ pub struct Setting {
     pub group: Group,
     /// How its process can be looked at.
     pub kernel: Kernel,
+    /// Whom to tell how it does.
+    pub notifier: Notifier,
 }
 
 impl Job {
@@ -103,6 +107,11 @@ impl Job {
     /// What the job that started us holds.
     pub fn outer_holds(&self) -> &Holds {
         self.setting.environment.outer()
+    }
+
+    /// Tells the service manager what the job waits for.
+    pub fn tell_that_it_waits(&mut self, what_for: &str) {
+        self.setting.notifier.waits(what_for);
     }
 
     /// Keys of the terminal that came before it was born: they wait for us, too, but it has had them.
@@ -200,6 +209,9 @@ impl Nursery for Job {
 
     fn open_gate(&mut self) {
         self.hand_over_early_keys();
+        let running = format!("running \"{}\" (PID {})", human::title(&self.draft), self.pid());
+        // Before it: what the job says of itself comes later, and stays.
+        self.setting.notifier.begins(&running);
         self.gate_error = match self.child.as_mut().map(Child::open_gate) {
             // The child was killed meanwhile, which the watch will find out.
             Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
@@ -207,6 +219,9 @@ impl Nursery for Job {
             Some(Err(error)) => Some(error),
             Some(Ok(())) | None => None,
         };
+        if self.gate_error.is_none() {
+            self.setting.notifier.has_begun();
+        }
     }
 
     fn abandon(&mut self) {
