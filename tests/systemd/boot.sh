@@ -36,7 +36,7 @@ for unit in dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kern
 done
 rm -rf etc/systemd/system/*.wants
 cp -a rig/units/. etc/systemd/system/
-ln -sf /rig/bin/* usr/bin/
+for program in rig/bin/*; do ln -sf "/$program" usr/bin/; done
 
 mount -t proc proc proc
 mount --bind proc/sys proc/sys

@@ -92,7 +92,8 @@ impl Machine {
         until("systemd is PID 1", || {
             let children = std::fs::read_to_string(&children).unwrap_or_default();
             init = children.trim().parse().unwrap_or(0);
-            std::fs::read_link(format!("/proc/{init}/exe")).is_ok_and(|exe| exe.ends_with("systemd"))
+            std::fs::read_link(format!("/proc/{init}/exe"))
+                .is_ok_and(|exe| exe.ends_with("systemd"))
         });
         let boot = self.boot.insert(Boot { keeper, init, _upper: upper });
         let up = |state: &str| ["running", "degraded"].contains(&state.trim());
@@ -150,6 +151,11 @@ impl Machine {
         let text = self.systemctl(&["show", unit]).stdout();
         let split = |line: &str| line.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
         Unit(text.lines().filter_map(split).collect())
+    }
+
+    /// Its PID namespace, whose number nobody else gets as long as this is open.
+    pub fn pid_namespace(&self) -> std::fs::File {
+        std::fs::File::open(format!("/proc/{}/ns/pid", self.boot_of().init)).unwrap()
     }
 
     /// What the journal has of a unit, a message a line.

@@ -4,10 +4,14 @@
 #![allow(unreachable_pub, missing_docs, reason = "this is test code")]
 #![allow(clippy::print_stdout, reason = "what was covered, in numbers")]
 
+mod boots;
 mod judge;
 mod machine;
+mod orphans;
+mod readiness;
 #[path = "../support/mod.rs"]
 mod support;
+mod variants;
 
 use std::time::Instant;
 
