@@ -10,6 +10,7 @@ use std::process::Command;
 
 use rstest::rstest;
 use support::held::Held;
+use support::probe::executable;
 use support::{PATIENCE, Running, Sandbox, run};
 
 /// Somebody who listens at `NOTIFY_SOCKET`.
@@ -120,6 +121,14 @@ fn who_does_not_begin_is_not_ready() {
     run(&mut manager.jobguard(&sandbox, &words)).exits(75);
     let words = ["-m", "m2", "--notify", "ready", "no-such-program"];
     run(&mut manager.jobguard(&sandbox, &words)).exits(127);
+    manager.hears_nothing();
+    // That its interpreter is missing shows only when it is executed.
+    let script = sandbox.path("script");
+    executable(&script, "#!/no/such/interpreter\n");
+    manager.socket.set_nonblocking(false).unwrap();
+    let words = ["-m", "m3", "--notify", "ready", script.to_str().unwrap()];
+    run(&mut manager.jobguard(&sandbox, &words)).exits(127);
+    assert!(manager.hears().starts_with("STATUS=running"));
     manager.hears_nothing();
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::environment::{Environment, Holds};
 use super::notify::Notifier;
@@ -33,6 +34,9 @@ pub struct Job {
     pidfd: Option<PidFd>,
     gate_error: Option<io::Error>,
 }
+
+/// How long an exec may take before its success is told unseen.
+const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the job gets from us.
 #[derive(Debug, Clone)]
@@ -219,7 +223,10 @@ impl Nursery for Job {
             Some(Err(error)) => Some(error),
             Some(Ok(())) | None => None,
         };
-        if self.gate_error.is_none() {
+        if self.setting.notifier.says_ready()
+            && self.gate_error.is_none()
+            && self.child.as_ref().is_some_and(|child| child.becomes_the_job(EXEC_PATIENCE))
+        {
             self.setting.notifier.has_begun();
         }
     }

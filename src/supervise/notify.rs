@@ -67,9 +67,14 @@ impl Notifier {
         }
     }
 
+    /// Whether somebody waits for word that the job has begun.
+    pub fn says_ready(&self) -> bool {
+        self.ready && self.address.is_some()
+    }
+
     /// The job has begun.
     pub fn has_begun(&self) {
-        if self.ready {
+        if self.says_ready() {
             self.say(&["READY=1".to_owned()]);
         }
     }

@@ -58,6 +58,29 @@ fn a_start_may_queue_longer_than_its_time_limit(#[case] jobguard: &str, #[case] 
     holder.wait();
 }
 
+/// `systemctl start` itself fails: with the busy status when the wait was over, and with that of a
+/// program that turns out not to be executable.
+#[test]
+fn who_is_not_ready_has_not_started() {
+    let machine = Machine::booted();
+    let judge = Judge::new(&machine, "sched");
+    let mut holder = somebody(&machine, &judge);
+    let job = judge.job("slow", 0);
+    executable(&machine.path("script"), "#!/no/such/interpreter\n");
+    for (name, command, status) in [("sched", job.as_str(), "75"), ("other", "/rig/script", "127")]
+    {
+        let command = format!("/rig/bin/jobguard -m {name} -w 200ms --notify ready -- {command}");
+        let unit = format!("{name}.service");
+        machine.install(&unit, &service(&command, &["Type=notify"]));
+        machine.run("systemctl", &["start", &unit]).exits(1);
+        let unit = machine.show(&unit);
+        assert_eq!((unit.get("Result"), unit.get("ExecMainStatus")), ("exit-code", status));
+    }
+    assert_eq!(judge.never_two().begun, 1);
+    machine.run("kill", &[&judge.last().unwrap().to_string()]).exits(0);
+    holder.wait();
+}
+
 /// A job that speaks for itself is heard where systemd listens to more than the main process, which is
 /// jobguard; its words stand.
 #[rstest]
