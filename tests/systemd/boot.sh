@@ -7,13 +7,14 @@ trap '' HUP INT TERM
 upper=$1 kept=$2 cgroup=$3
 mount --make-rprivate /
 
-# A cgroup of its own, to be removed; the namespace made below begins there.
+# A cgroup of its own, to be removed: the namespace that it is entered for begins there.
 mkdir -p "$upper/cgroup" "$upper/root"
 mount -t cgroup2 none "$upper/cgroup"
 mkdir "$upper/cgroup/$cgroup"
-echo 0 >"$upper/cgroup/$cgroup/cgroup.procs"
 
-setpriv --pdeathsig KILL unshare --pid --mount --cgroup --uts --ipc --fork --kill-child sh -euc '
+(
+echo 0 >"$upper/cgroup/$cgroup/cgroup.procs"
+exec setpriv --pdeathsig KILL unshare --pid --mount --cgroup --uts --ipc --fork --kill-child sh -euc '
 mount -t tmpfs none "$0"
 mkdir "$0/upper" "$0/work" "$0/root"
 mount -t overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" none "$0/root"
@@ -59,9 +60,9 @@ umount -l old
 cd /
 exec env -i container=nspawn PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /usr/lib/systemd/systemd --unit=basic.target --log-target=journal --show-status=no
-' "$upper/root" "$kept" </dev/null 2>"$upper/said" &
+' "$upper/root" "$kept"
+) </dev/null 2>"$upper/said" &
 machine=$!
-echo 0 >"$upper/cgroup/cgroup.procs"
 echo "$machine"
 
 # Until the test lets go, or is no more.

@@ -13,6 +13,8 @@ use crate::support::{
     Done, JOBGUARD, PATIENCE, Running, ends, require_program, require_root, run, until,
 };
 
+const SYSTEMD: &str = "/usr/lib/systemd/systemd";
+
 /// The machine, booted or not.
 pub struct Machine {
     boot: Option<Boot>,
@@ -50,9 +52,8 @@ impl Machine {
     #[track_caller]
     pub fn new() -> Self {
         require_root("systemd as PID 1");
-        ["unshare", "nsenter", "setpriv", "mount", "cc", "systemctl", "journalctl"]
-            .into_iter()
-            .for_each(require_program);
+        let programs = ["unshare", "nsenter", "setpriv", "mount", "cc", SYSTEMD, "systemctl"];
+        programs.into_iter().for_each(require_program);
         let kept = temporary("rig");
         for name in ["bin", "state", "journal", "units/basic.target.wants"] {
             std::fs::create_dir_all(kept.path().join(name)).unwrap();
