@@ -1,6 +1,6 @@
 //! The supervisor's life beside its job: what is forwarded, when the job is over, how to end.
 //!
-//! [`unit`] says under which service we run, and [`notify`] tells its manager how we do.
+//! [`mod@unit`] says under which service we run, and [`notify`] tells its manager how we do.
 //!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
 //! itself; [`watch`] is the loop, which only reads signals and does what the policy says.

@@ -149,7 +149,7 @@ impl Machine {
     /// What systemd knows of a unit.
     #[track_caller]
     pub fn show(&self, unit: &str) -> Unit {
-        let text = self.systemctl(&["show", unit]).stdout();
+        let text = self.systemctl(&["show", "--all", unit]).stdout();
         let split = |line: &str| line.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
         Unit(text.lines().filter_map(split).collect())
     }
