@@ -62,17 +62,17 @@ fn two_units_race_at_boot(
     let info = machine.run("/rig/bin/jobguard", &["info", "shared", "--json"]).json();
     let phantoms = &info["counters"]["phantoms"];
     let count = |reason: &str| phantoms[reason].as_u64().unwrap_or(0) as usize;
-    let by_itself = ["process_gone", "supervisor_gone"].map(count);
+    let by_pid = count("process_gone") + count("pid_reused");
+    let by_lifeline = count("supervisor_gone");
     println!(
         "{on_supervisor_death}: {BOOTS} boots in {:?}: {tally:?}, cleared {phantoms}, {forced} forced",
         began.elapsed()
     );
     assert_eq!((tally.begun, tally.ended), (2 * BOOTS, BOOTS));
-    assert_eq!(by_itself.iter().sum::<usize>() + forced, BOOTS - 1);
-    match on_supervisor_death {
-        "kill" => assert_eq!((forced, another_number && by_itself[0] > 0), (0, false)),
-        _ => assert!(by_itself[1] == 0 && (!another_number || forced == BOOTS - 1)),
-    }
+    assert_eq!(by_pid + by_lifeline + forced, BOOTS - 1, "{phantoms}");
+    assert!(!another_number || by_pid == 0, "{phantoms}");
+    let never = if on_supervisor_death == "kill" { forced } else { by_lifeline };
+    assert_eq!(never, 0, "{phantoms}");
 }
 
 /// How many runs are started by hand beside the timer's.
