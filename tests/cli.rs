@@ -97,6 +97,7 @@ fn refused<S: AsRef<OsStr>>(args: &[S]) -> Done {
 #[case::force_on_all(&["clear", "--all", "--force", "--token", "5"], &["--all", "--force"])]
 #[case::bad_token(&["clear", "m1", "--force", "--token", "x"], &["'x'", "--token"])]
 #[case::empty_state_dir(&["--state-dir", "", "list"], &["--state-dir"])]
+#[case::notify(&["-m", "m1", "--notify", "status", "true"], &["'status'", "ready"])]
 #[case::fate(&["-m", "m1", "--on-supervisor-death", "maybe", "true"], &["'maybe'", "keep, kill"])]
 fn what_makes_no_sense_is_refused(#[case] args: &[&str], #[case] says: &[&str]) {
     let done = refused(args);
@@ -111,6 +112,7 @@ fn what_makes_no_sense_is_refused(#[case] args: &[&str], #[case] says: &[&str]) 
 #[case(&["-E", "3"], "-E")]
 #[case(&["--name", "x"], "--name")]
 #[case(&["--on-supervisor-death", "keep"], "--on-supervisor-death")]
+#[case(&["--notify", "ready"], "--notify")]
 fn an_option_of_a_run_before_a_subcommand_is_named(#[case] option: &[&str], #[case] says: &str) {
     let done = refused(&[option, &["status", "m1"]].concat());
     assert!(done.stderr().contains("'status'"), "{}", done.stderr());

@@ -75,6 +75,18 @@ pub struct RunArgs {
     /// initial PID namespace, and where jobguard itself is to be killed with its parent].
     #[arg(long, value_name = "WHAT", value_enum)]
     pub on_supervisor_death: Option<OnSupervisorDeath>,
+
+    /// Say this to the service manager when the job begins, in the job's place, which does not see
+    /// $NOTIFY_SOCKET then (systemd: Type=notify).
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub notify: Option<Notify>,
+}
+
+/// What the service manager is told in the job's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Notify {
+    /// That the service is up.
+    Ready,
 }
 
 /// What to do when the machine is busy.

@@ -11,8 +11,8 @@ use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 
 use super::args::{
-    Common, Look, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command,
-    host_id,
+    Common, Look, Notify, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top,
+    full_command, host_id,
 };
 use crate::machine::name::MachineName;
 use crate::report::escape::{escape, escape_os};
@@ -77,6 +77,8 @@ pub struct RunPlan {
     pub name: Option<OsString>,
     /// What becomes of the job when we are killed; `None`: as the PID namespace suggests.
     pub on_supervisor_death: Option<OnSupervisorDeath>,
+    /// What the service manager is told in the job's place.
+    pub notify: Option<Notify>,
     /// Where the state is.
     pub settings: Settings,
 }
@@ -169,6 +171,7 @@ fn plan_run(machine: MachineName, top: Top) -> Result<Plan, String> {
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
+        notify: top.run.notify,
         settings: Settings::resolve(top.place, Place::default())?,
     }))
 }
@@ -229,6 +232,7 @@ fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
         conflict_exit_code,
         name,
         on_supervisor_death,
+        notify,
     } = run;
     let given = [
         (*nonblock, "-n (--nonblock)"),
@@ -237,6 +241,7 @@ fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
         (conflict_exit_code.is_some(), "-E (--conflict-exit-code)"),
         (name.is_some(), "--name"),
         (on_supervisor_death.is_some(), "--on-supervisor-death"),
+        (notify.is_some(), "--notify"),
     ];
     given.into_iter().find_map(|(given, option)| given.then_some(option))
 }

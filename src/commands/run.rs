@@ -20,6 +20,7 @@ use crate::report::{human, output};
 use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
+use crate::supervise::notify::{self, Notifier};
 use crate::supervise::program::Program;
 use crate::supervise::watch::watch;
 use crate::sys::fork::Failure;
@@ -51,10 +52,15 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let dir = state.machine(&plan.machine, Missing::Create)?.ok_or_else(misled)?;
     let observer = observer(&plan.settings, &state)?;
     let (draft, group) = draft(&plan, &observer)?;
-    let environment = Environment::new(startup::environment(), &plan.machine, state.path());
+    let mut environment = Environment::new(startup::environment(), &plan.machine, state.path());
+    if plan.notify.is_some() {
+        environment = environment.without(notify::SOCKET);
+    }
+    let notifier = Notifier::new(plan.notify);
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
     let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
-    let setting = Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel };
+    let setting =
+        Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel, notifier };
     let mut run = Run {
         plan: &plan,
         dir: &dir,

@@ -264,6 +264,14 @@ fn holder_lines(page: &mut Page, observed: &Observed) {
             page.line("Supervisor PID", &pid(holder.supervisor.as_ref()));
             let host = &holder.host;
             page.line("Host", &format!("{} (boot {})", escape(&host.name), escape(&host.boot_id)));
+            let context = &holder.context;
+            for (label, value) in
+                [("Systemd unit", &context.systemd_unit), ("Invocation ID", &context.invocation_id)]
+            {
+                if let Some(value) = value {
+                    page.line(label, &escape(value));
+                }
+            }
             page.line("Token", &holder.token.to_string());
         }
         Subject::Legacy(legacy) => {

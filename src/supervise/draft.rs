@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::policy::Group;
+use super::unit;
 use crate::cli::args::OnSupervisorDeath;
 use crate::cli::plan::RunPlan;
 use crate::error::Error;
@@ -54,8 +55,8 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         user: user.map(|user| user.name),
         started_at: now().0,
         context: Context {
-            systemd_unit: None,
-            invocation_id: std::env::var("INVOCATION_ID").ok(),
+            systemd_unit: unit::own(),
+            invocation_id: unit::invocation_id(),
             tty: terminal_name(terminal),
             unknown: Unknown::new(),
         },

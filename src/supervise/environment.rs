@@ -60,6 +60,16 @@ impl Environment {
         }
     }
 
+    /// The same, but for this variable.
+    pub fn without(mut self, name: &str) -> Self {
+        let is_it = |entry: &CString| {
+            let value = entry.to_bytes().strip_prefix(name.as_bytes());
+            value.is_some_and(|value| value.starts_with(b"="))
+        };
+        self.inherited.retain(|entry| !is_it(entry));
+        self
+    }
+
     /// What the job that started us holds.
     pub fn outer(&self) -> &Holds {
         &self.outer
@@ -92,12 +102,17 @@ mod tests {
 
     #[test]
     fn the_jobs_environment_is_ours_plus_four_variables() {
-        let inherited =
-            ["A=1", "no-equals-sign", "JOBGUARD_HOLDS=m:0=5,junk,m2=7", "JOBGUARD_TOKEN=9"]
-                .map(|entry| CString::new(entry).unwrap())
-                .to_vec();
+        let inherited = [
+            "A=1",
+            "B=2",
+            "BB=3",
+            "no-equals-sign",
+            "JOBGUARD_HOLDS=m:0=5,junk,m2=7",
+            "JOBGUARD_TOKEN=9",
+        ];
+        let inherited = inherited.map(|entry| CString::new(entry).unwrap()).to_vec();
         let machine = MachineName::parse(OsStr::new("m1")).unwrap();
-        let environment = Environment::new(inherited, &machine, Path::new("/s"));
+        let environment = Environment::new(inherited, &machine, Path::new("/s")).without("B");
         assert!(environment.outer().contains(&MachineName::parse(OsStr::new("m:0")).unwrap(), 5));
         assert!(!environment.outer().contains(&machine, 5));
         let all: Vec<String> =
@@ -106,6 +121,7 @@ mod tests {
             all,
             [
                 "A=1",
+                "BB=3",
                 "no-equals-sign",
                 "JOBGUARD_MACHINE=m1",
                 "JOBGUARD_TOKEN=8",

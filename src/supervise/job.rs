@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::environment::{Environment, Holds};
+use super::notify::Notifier;
 use super::policy::{self, Group};
 use super::program::Program;
 use crate::error::Error;
@@ -11,6 +13,7 @@ use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
 use crate::machine::record::Holder;
 use crate::machine::ticket::Ticket;
+use crate::report::human;
 use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
@@ -33,6 +36,9 @@ pub struct Job {
     gate_error: Option<io::Error>,
 }
 
+/// How long an exec may take before its success is told unseen.
+const EXEC_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the job gets from us.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -46,6 +52,8 @@ pub struct Setting {
     pub group: Group,
     /// How its process can be looked at.
     pub kernel: Kernel,
+    /// Whom to tell how it does.
+    pub notifier: Notifier,
 }
 
 impl Job {
@@ -104,6 +112,11 @@ impl Job {
     /// What the job that started us holds.
     pub fn outer_holds(&self) -> &Holds {
         self.setting.environment.outer()
+    }
+
+    /// Tells the service manager what the job waits for.
+    pub fn tell_that_it_waits(&mut self, what_for: &str) {
+        self.setting.notifier.waits(what_for);
     }
 
     /// Keys of the terminal that came before it was born: they wait for us, too, but it has had them.
@@ -201,6 +214,9 @@ impl Nursery for Job {
 
     fn open_gate(&mut self) {
         self.hand_over_early_keys();
+        let running = format!("running \"{}\" (PID {})", human::title(&self.draft), self.pid());
+        // Before it: what the job says of itself comes later, and stays.
+        self.setting.notifier.begins(&running);
         self.gate_error = match self.child.as_mut().map(Child::open_gate) {
             // The child was killed meanwhile, which the watch will find out.
             Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
@@ -208,6 +224,12 @@ impl Nursery for Job {
             Some(Err(error)) => Some(error),
             Some(Ok(())) | None => None,
         };
+        if self.setting.notifier.says_ready()
+            && self.gate_error.is_none()
+            && self.child.as_ref().is_some_and(|child| child.becomes_the_job(EXEC_PATIENCE))
+        {
+            self.setting.notifier.has_begun();
+        }
     }
 
     fn ticket(&self) -> Result<Ticket, Error> {

@@ -1,11 +1,15 @@
 //! The supervisor's life beside its job: what is forwarded, when the job is over, how to end.
 //!
+//! [`mod@unit`] says under which service we run, and [`notify`] tells its manager how we do.
+//!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
 //! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
 
 pub mod draft;
 pub mod environment;
 pub mod job;
+pub mod notify;
 pub mod policy;
 pub mod program;
+pub mod unit;
 pub mod watch;

@@ -8,12 +8,14 @@
 use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::poll::{Interest, wait_any};
 use super::retry::{call, retry};
 use super::signal::{SignalSet, set_disposition};
 use super::wait;
@@ -215,6 +217,21 @@ impl Child {
         self.gate.write_all(&[1]).inspect_err(|_| {
             let _ = self.gate.shutdown(Shutdown::Write); // fails only when the child is gone
         })
+    }
+
+    /// Whether the child became the job, which it does as soon as its gate is open: then its end of
+    /// the gate is closed. An exec that takes longer than `patience` counts as one that succeeds.
+    pub fn becomes_the_job(&self, patience: Duration) -> bool {
+        let gate = [(self.gate.as_fd(), Interest::Readable)];
+        // Whatever comes of it, the next call tells as well.
+        let _ = wait_any(&gate, Some(patience), SignalSet::ALL);
+        let mut byte = 0_u8;
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        // SAFETY: the pointer is to one live byte, which is all that may be written.
+        let read = call(|| unsafe {
+            libc::recv(self.gate.as_raw_fd(), (&raw mut byte).cast(), 1, flags) as libc::c_long
+        });
+        !matches!(read, Ok(1)) // it has not said why it gave up
     }
 
     /// Ends a child whose gate was never opened.

@@ -114,6 +114,10 @@ impl Run<'_> {
                 return Ok(Turn::NotToday { sight, before });
             }
             self.tell(&sight, &before);
+            if let Summary::Held(holder) = summarize(&sight) {
+                let held = human::held_by(&self.plan.machine, &holder.subject, &holder.judgement);
+                self.job.tell_that_it_waits(&held);
+            }
             before.iter().rev().take(NEAR).for_each(|waiter| wakers.lifeline(&waiter.lifeline));
             if before.len() < NEAR {
                 wakers.holders(&sight);
