@@ -62,7 +62,7 @@ impl Sight {
     pub fn with_queue(self, dir: &MachineDir) -> Result<Self, Error> {
         let waiting = dir.waiters(None)?.waiting;
         let queued = |number| Queued { number, ticket: dir.ticket(number) };
-        Ok(Self { queue: waiting.iter().map(|waiter| queued(waiter.number)).collect(), ..self })
+        Ok(Self { queue: waiting.into_iter().map(queued).collect(), ..self })
     }
 
     /// The same, with nothing left open: there may be more machines than descriptors.

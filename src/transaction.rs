@@ -141,8 +141,11 @@ impl<'a> Transaction<'a> {
             }
             Act::FeelQueue(before) => {
                 let waiters = self.dir.waiters(before)?;
-                let waiting = waiters.waiting.iter().map(|waiter| waiter.number).collect();
-                return Ok(Answer::Queue(Queue { waiting, gone: waiters.gone }));
+                let queue = Queue { waiting: waiters.waiting, gone: waiters.gone };
+                if before.is_none() && waiters.is_made && queue == Queue::default() {
+                    self.dir.remove_empty_queue(); // somebody gave up
+                }
+                return Ok(Answer::Queue(queue));
             }
             Act::SweepQueue(gone) => self.dir.sweep_queue(&gone),
             Act::Enqueue => {

@@ -80,9 +80,10 @@ fn killed_at_every_call(
     assert!(killed >= at_least && child >= of_the_child, "{killed} points were hit");
 }
 
-/// Calls that have no way to fail (getpid(2), getuid(2), umask(2)), and two that the C library makes
-/// for a thread, and aborts over.
-const NEVER_FAIL: [Sysno; 8] = [
+/// Calls that have no way to fail (getpid(2), getuid(2), umask(2); the raw brk(2) returns no errno),
+/// and two that the C library makes for a thread, and aborts over.
+const NEVER_FAIL: [Sysno; 9] = [
+    Sysno::brk,
     Sysno::getpid,
     Sysno::gettid,
     Sysno::getuid,

@@ -46,7 +46,8 @@ const THINGS: [Thing; 10] = [
 ];
 
 /// Where; the state directory itself is `..`, the machine's is `.`.
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 12] = [
+    "queue",
     "..",
     ".",
     "lock",

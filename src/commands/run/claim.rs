@@ -10,16 +10,12 @@ use crate::identity::verdict::{GRACE, Verdict};
 use crate::look::{Sight, Wakers, is_blind, look, settled_by};
 use crate::machine::argument::Argument;
 use crate::machine::events::Why;
-use crate::machine::store::queue::{Place, Waiter};
+use crate::machine::store::queue::{NEAR, Place};
 use crate::protocol::claim::{Claim, Outcome, Request};
 use crate::protocol::withdraw::{self, Withdraw};
 use crate::report::{human, output};
 use crate::summary::{Summary, summarize};
 use crate::transaction::{Childless, Transaction, misled};
-
-/// So many before us are watched, and so many watch the holders: when the head is gone, or does
-/// nothing, the next is there, and has a successor who knows it.
-const NEAR: usize = 2;
 
 /// How a claim came out.
 pub(super) enum Claimed {
@@ -89,14 +85,15 @@ impl Run<'_> {
         let mut free_since = None;
         loop {
             let sight = look(self.dir, self.observer, &mut self.patience)?;
-            let before = self.dir.waiters(ticket)?.waiting;
+            let waiters = self.dir.waiters(ticket)?;
+            let before = waiters.waiting.len();
             let mut wakers = Wakers::default();
             if sight.holding().next().is_none() {
                 let free_for = free_since.get_or_insert_with(Instant::now).elapsed();
                 // Who is stopped, or frozen, is not waited for longer than it takes to wake up.
-                let their_time = GRACE * u32::try_from(before.len()).unwrap_or(u32::MAX);
+                let their_time = GRACE * u32::try_from(before).unwrap_or(u32::MAX);
                 if free_for >= their_time {
-                    return Ok(Turn::Ours(before.len()));
+                    return Ok(Turn::Ours(before));
                 }
                 wakers.at_most(their_time - free_for);
             } else {
@@ -110,16 +107,15 @@ impl Run<'_> {
                 false => until.map(|until| until.max(settled)),
             };
             if until.is_some_and(|until| Instant::now() >= until) {
-                let (before, sight) = (before.len(), Box::new(sight));
-                return Ok(Turn::NotToday { sight, before });
+                return Ok(Turn::NotToday { sight: Box::new(sight), before });
             }
-            self.tell(&sight, &before);
+            self.tell(&sight, before);
             if let Summary::Held(holder) = summarize(&sight) {
                 let held = human::held_by(&self.plan.machine, &holder.subject, &holder.judgement);
                 self.job.tell_that_it_waits(&held);
             }
-            before.iter().rev().take(NEAR).for_each(|waiter| wakers.lifeline(&waiter.lifeline));
-            if before.len() < NEAR {
+            waiters.nearest.iter().for_each(|lifeline| wakers.lifeline(lifeline));
+            if before < NEAR {
                 wakers.holders(&sight);
             }
             wakers.sleep(until, self.job.inherited_mask())?;
@@ -127,7 +123,7 @@ impl Run<'_> {
     }
 
     /// Says once for whom we wait: on a terminal, and where that one gives no sign of its end.
-    fn tell(&mut self, sight: &Sight, before: &[Waiter]) {
+    fn tell(&mut self, sight: &Sight, before: usize) {
         if self.told || !sight.is_settled() {
             return;
         }
@@ -145,7 +141,7 @@ impl Run<'_> {
         {
             self.told = true;
             let held = human::held_by(machine, &holder.subject, &holder.judgement);
-            output::message(format!("{held}; waiting{}", human::queue_before(before.len())));
+            output::message(format!("{held}; waiting{}", human::queue_before(before)));
         }
     }
 

@@ -4,6 +4,7 @@
 //! Passing over a waiter is always safe, so this inverts the rule for holders: who is not provably
 //! there is not there.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,10 @@ const QUEUE: &str = "queue";
 
 /// Numbers from here on are nobody's: a million waiters a second would take ten thousand years.
 const MAX_TICKET: u64 = 1 << 58;
+
+/// So many before us are watched, and so many watch the holders: when the head is gone, or does
+/// nothing, the next is there, and has a successor who knows it.
+pub const NEAR: usize = 2;
 
 /// The largest ticket file that is read, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -48,22 +53,18 @@ impl Drop for Place {
     }
 }
 
-/// A waiter that is there.
-#[derive(Debug)]
-pub struct Waiter {
-    /// The number of its ticket.
-    pub number: u64,
-    /// The write end of its lifeline: errs when it leaves.
-    pub lifeline: OwnedFd,
-}
-
 /// Who waits, in order, and whose tickets were left behind.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    /// Those who are there.
-    pub waiting: Vec<Waiter>,
-    /// The numbers of those who are not.
+    /// The numbers of those who are there.
+    pub waiting: Vec<u64>,
+    /// The write ends of the lifelines of the last of them: each errs when its owner leaves. Not of
+    /// all: there may be more waiters than descriptors.
+    pub nearest: VecDeque<OwnedFd>,
+    /// The numbers of those who are gone.
     pub gone: Vec<u64>,
+    /// There is a queue, even if nobody is in it.
+    pub is_made: bool,
 }
 
 impl MachineDir {
@@ -71,13 +72,21 @@ impl MachineDir {
     pub fn waiters(&self, before: Option<u64>) -> Result<Waiters, Error> {
         let mut waiters = Waiters::default();
         let Some(queue) = self.open_queue()? else { return Ok(waiters) };
+        waiters.is_made = true;
         for number in self.list_queue(&queue)?.numbers {
             if before.is_some_and(|before| number >= before) {
                 break;
             }
             match feel(queue.as_fd(), &number.to_string(), None) {
-                Feel::Taut(lifeline) => waiters.waiting.push(Waiter { number, lifeline }),
-                Feel::Slack | Feel::Missing | Feel::Unknown(_) => waiters.gone.push(number),
+                Feel::Taut(lifeline) => {
+                    waiters.waiting.push(number);
+                    waiters.nearest.push_back(lifeline);
+                    if waiters.nearest.len() > NEAR {
+                        waiters.nearest.pop_front();
+                    }
+                }
+                Feel::Slack | Feel::Missing => waiters.gone.push(number),
+                Feel::Unknown(_) => {} // passed over, and left alone
             }
         }
         Ok(waiters)
@@ -122,9 +131,18 @@ impl MachineDir {
         Err(cannot(Errno::EEXIST.into()))
     }
 
-    /// Removes the queue, when nobody is in it. Under the machine lock.
+    /// Removes the queue, when nobody is in it, and what crashes left half made there. Under the
+    /// machine lock.
     pub fn remove_empty_queue(&self) {
-        let _ = rmdirat(&self.fd, QUEUE); // it is not empty
+        let Ok(Some(queue)) = self.open_queue() else { return };
+        if let Ok(Listing { numbers, scratch }) = self.list_queue(&queue)
+            && numbers.is_empty()
+        {
+            for name in &scratch {
+                let _ = unlinkat(&queue, name); // then the queue stays, and the next tries again
+            }
+            let _ = rmdirat(&self.fd, QUEUE); // as above
+        }
     }
 
     /// Removes the tickets of waiters who are gone.
@@ -139,7 +157,8 @@ impl MachineDir {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(&self.fd, QUEUE, flags, Mode::empty()) {
             Ok(queue) => Ok(Some(queue)),
-            Err(Errno::ENOENT) => Ok(None),
+            // What cannot be entered has no waiters that could be felt.
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => Ok(None),
             Err(errno) => Err(self.cannot("open", QUEUE)(errno.into())),
         }
     }
@@ -154,7 +173,10 @@ impl MachineDir {
                 return Ok(queue);
             }
         }
-        Err(self.cannot("make", QUEUE)(Errno::ENOENT.into()))
+        Err(Error::State(format!(
+            "cannot {}: something else is in its place, remove that",
+            self.doing("make", QUEUE)
+        )))
     }
 
     fn list_queue(&self, queue: &OwnedFd) -> Result<Listing, Error> {
