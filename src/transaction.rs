@@ -12,7 +12,7 @@ use crate::identity::observe::{Patience, observe_all};
 use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
 use crate::machine::lock::{MachineLock, Unflushed};
-use crate::machine::record::Holder;
+use crate::machine::record::{Holder, Record};
 use crate::machine::store::MachineDir;
 use crate::machine::store::queue::Place;
 use crate::machine::store::sidecar::{Put, Snapshot};
@@ -139,14 +139,7 @@ impl<'a> Transaction<'a> {
                 self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
                 self.state.since = Some(Instant::now());
             }
-            Act::FeelQueue(before) => {
-                let waiters = self.dir.waiters(before)?;
-                let queue = Queue { waiting: waiters.waiting, gone: waiters.gone };
-                if before.is_none() && waiters.is_made && queue == Queue::default() {
-                    self.dir.remove_empty_queue(); // somebody gave up
-                }
-                return Ok(Answer::Queue(queue));
-            }
+            Act::FeelQueue(before) => return self.feel_queue(before),
             Act::SweepQueue(gone) => self.dir.sweep_queue(&gone),
             Act::Enqueue => {
                 let place = self.dir.enqueue(&nursery.ticket()?)?;
@@ -166,36 +159,8 @@ impl<'a> Transaction<'a> {
                 }
             }
             Act::Sweep(tokens) => self.sweep(&tokens),
-            Act::Fork(token) => {
-                let keep_out: Vec<RawFd> = [
-                    self.state.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
-                    self.lifeline.as_ref().map(|lifeline| lifeline.as_fd().as_raw_fd()),
-                    self.place.as_ref().map(|place| place.as_fd().as_raw_fd()),
-                ]
-                .into_iter()
-                .flatten()
-                .collect();
-                let mut holder = nursery.fork(token, &keep_out)?;
-                let id = self.lifeline.as_ref().map(Lifeline::id).transpose();
-                let id = id.map_err(Error::io("look at our lifeline"))?;
-                holder.lifeline = id.map(|id| id.to_string());
-                return Ok(Answer::Born(Box::new(holder)));
-            }
-            Act::Put(record) => {
-                let (Some(seen), Some(lock)) = (&self.state.seen, &self.state.lock) else {
-                    return Err(misled());
-                };
-                match self.dir.put(&record, seen, lock)? {
-                    Put::Placed => self.state.made = None, // the record names it
-                    Put::Overtaken => return Ok(Answer::Changed),
-                }
-                // A crash before this leaves no job that runs: its gate is closed still.
-                let here = &self.observer.host;
-                match lock.note_boot(&here.boot_id, here.boot_id_genuine) {
-                    Ok(unflushed) => self.state.unflushed = unflushed,
-                    Err(error) => self.warnings.push(cannot_note(error)),
-                }
-            }
+            Act::Fork(token) => return self.fork(token, nursery),
+            Act::Put(record) => return self.put(&record),
             Act::Log(events) => self.log(events),
             Act::Unlink(tokens) => tokens.iter().for_each(|t| self.dir.unlink_lifeline(*t)),
             Act::Unlock => self.unlock(),
@@ -207,6 +172,46 @@ impl<'a> Transaction<'a> {
             Act::Abandon => nursery.abandon(),
             Act::DropLifeline => self.drop_lifeline(),
             Act::CloseLifeline => self.lifeline = None,
+        }
+        Ok(Answer::Done)
+    }
+
+    fn feel_queue(&self, before: Option<u64>) -> Result<Answer, Error> {
+        let waiters = self.dir.waiters(before)?;
+        let queue = Queue { waiting: waiters.waiting, gone: waiters.gone };
+        if before.is_none() && waiters.is_made && queue == Queue::default() {
+            self.dir.remove_empty_queue(); // somebody gave up
+        }
+        Ok(Answer::Queue(queue))
+    }
+
+    fn fork(&mut self, token: u64, nursery: &mut dyn Nursery) -> Result<Answer, Error> {
+        let keep_out = [
+            self.state.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
+            self.lifeline.as_ref().map(|lifeline| lifeline.as_fd().as_raw_fd()),
+            self.place.as_ref().map(|place| place.as_fd().as_raw_fd()),
+        ];
+        let keep_out: Vec<RawFd> = keep_out.into_iter().flatten().collect();
+        let mut holder = nursery.fork(token, &keep_out)?;
+        let id = self.lifeline.as_ref().map(Lifeline::id).transpose();
+        let id = id.map_err(Error::io("look at our lifeline"))?;
+        holder.lifeline = id.map(|id| id.to_string());
+        Ok(Answer::Born(Box::new(holder)))
+    }
+
+    fn put(&mut self, record: &Record) -> Result<Answer, Error> {
+        let (Some(seen), Some(lock)) = (&self.state.seen, &self.state.lock) else {
+            return Err(misled());
+        };
+        match self.dir.put(record, seen, lock)? {
+            Put::Placed => self.state.made = None, // the record names it
+            Put::Overtaken => return Ok(Answer::Changed),
+        }
+        // A crash before this leaves no job that runs: its gate is closed still.
+        let here = &self.observer.host;
+        match lock.note_boot(&here.boot_id, here.boot_id_genuine) {
+            Ok(unflushed) => self.state.unflushed = unflushed,
+            Err(error) => self.warnings.push(cannot_note(error)),
         }
         Ok(Answer::Done)
     }
