@@ -22,7 +22,7 @@ use crate::report::escape::escape_os;
     version,
     disable_help_subcommand = true,
     disable_help_flag = true,
-    override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|clear [OPTIONS]...",
+    override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]
@@ -171,6 +171,14 @@ pub enum Subcommands {
     Queue {
         #[command(flatten)]
         machine: OneMachine,
+    },
+    /// Wait until nobody holds a machine, and say how the last run ended. Exit: 0, else 75.
+    Wait {
+        #[command(flatten)]
+        machine: OneMachine,
+        /// Wait no longer than this: 90, 0.5, 5m, 1h30m.
+        #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
+        wait: Option<Duration>,
     },
     /// Remove phantoms from records; whoever may be alive is refused.
     #[command(override_usage = "jobguard clear NAME...|--all [OPTIONS]\n       \

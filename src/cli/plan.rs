@@ -47,6 +47,15 @@ pub enum Plan {
         /// How to answer.
         ask: Ask,
     },
+    /// Wait until nobody holds a machine.
+    Wait {
+        /// Which.
+        machine: MachineName,
+        /// How long; `None`: for ever.
+        limit: Option<Duration>,
+        /// How to answer.
+        ask: Ask,
+    },
     /// Remove phantoms.
     Clear {
         /// From which machines; `None`: all.
@@ -215,6 +224,9 @@ fn plan_look(top: Top) -> Result<Plan, String> {
         }
         Subcommands::Queue { machine } => {
             Plan::Queue { machine: machine.name, ask: ask(machine.common)? }
+        }
+        Subcommands::Wait { machine, wait } => {
+            Plan::Wait { machine: machine.name, limit: wait, ask: ask(machine.common)? }
         }
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }

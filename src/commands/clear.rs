@@ -11,6 +11,7 @@ use crate::identity::verdict::Observer;
 use crate::look::{Sight, look, settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir};
+use crate::machine::store::MachineDir;
 use crate::protocol::Judged;
 use crate::protocol::clear::{Clear, Force, Outcome};
 use crate::report::human;
@@ -90,15 +91,25 @@ fn clear_one(
     let mut patience = Patience::default();
     // Then the clear knows what the next second would have brought.
     settle(&dir, observer, &mut patience, inherited, settled_by())?;
-    let mut transaction =
-        Transaction::new(&dir, observer, &mut patience, ask.settings.lock_timeout);
+    let (cleared, refused) = remove(&dir, force, observer, &mut patience, ask)?;
+    let after = look(&dir, observer, &mut patience)?.without_handles().with_queue(&dir)?;
+    Ok(Cleared { machine: machine.clone(), cleared, refused, after })
+}
+
+/// Removes phantoms, and by force somebody else: whom it removed, and whom it left alone. Signals
+/// must be blocked.
+pub(super) fn remove(
+    dir: &MachineDir,
+    force: Option<Force>,
+    observer: &Observer,
+    patience: &mut Patience,
+    ask: &Ask,
+) -> Result<(Vec<Judged>, Vec<Judged>), Error> {
+    let mut transaction = Transaction::new(dir, observer, patience, ask.settings.lock_timeout);
     let outcome = transaction.run(&mut Clear::new(force), &mut Childless)?;
     transaction.warnings.iter().for_each(output::message);
     match outcome {
-        Outcome::Done { cleared, refused } => {
-            let after = look(&dir, observer, &mut patience)?.without_handles().with_queue(&dir)?;
-            Ok(Cleared { machine: machine.clone(), cleared, refused, after })
-        }
+        Outcome::Done { cleared, refused } => Ok((cleared, refused)),
         Outcome::Misled => Err(crate::transaction::misled()),
     }
 }

@@ -6,6 +6,7 @@ mod list;
 mod queue;
 mod run;
 mod status;
+mod wait;
 
 use crate::Exit;
 use crate::cli::plan::{Plan, Settings};
@@ -33,6 +34,7 @@ pub fn execute(plan: Plan) -> Exit {
         Plan::List(ask) => answer(list::list(&ask), None),
         Plan::Info { machine, ask } => answer(info::info(&machine, &ask), Some(STATUS_UNKNOWN)),
         Plan::Queue { machine, ask } => answer(queue::queue(&machine, &ask), None),
+        Plan::Wait { machine, limit, ask } => answer(wait::wait(&machine, limit, &ask), None),
         Plan::Clear { machines, force, ask } => {
             answer(clear::clear(machines.as_deref(), force, &ask), None)
         }
