@@ -253,3 +253,34 @@ fn an_idle_waiter_makes_no_call() {
     let after: Vec<usize> = traces.iter().map(|(_, trace)| calls(trace)).collect();
     assert_eq!(after, before);
 }
+
+/// Whoever may write there can plant a ticket that says anything; a terminal obeys none of it.
+#[test]
+fn a_planted_ticket_is_shown_safely() {
+    let sandbox = Sandbox::new();
+    let _held = Held::start(&sandbox);
+    let queue = sandbox.machine("m1").join("queue");
+    fs::create_dir(&queue).unwrap();
+    nix::unistd::mkfifo(&queue.join("5"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _reader =
+        fs::File::options().read(true).write(true).open(queue.join("5")).expect("it is taut");
+    let evil = "\u{1b}[2J\u{9b}\u{202e}";
+    let ticket = serde_json::json!({
+        "schema": 1, "mode": "exclusive", "slots": 1, "pid": 1, "host": evil,
+        "command": [evil], "user": evil, "since": evil,
+    });
+    fs::write(queue.join("5.json"), ticket.to_string()).unwrap();
+    fs::write(queue.join("no number"), "").unwrap();
+    for words in [&["queue", "m1"][..], &["queue", "m1", "--json"], &["info", "m1"], &["list"]] {
+        let done = run(&mut sandbox.jobguard(words)).exits(0).silent();
+        let unsafe_one = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!done.stdout().contains(unsafe_one), "{done:?}");
+    }
+    let seen = run(&mut sandbox.jobguard(["queue", "m1", "--json"])).json();
+    assert_eq!(seen["queue"][0]["command"][0], evil);
+    assert_eq!(seen["queue"][0]["position"], 1);
+    // Half a ticket is somebody all the same.
+    fs::write(queue.join("5.json"), "{").unwrap();
+    let done = run(&mut sandbox.jobguard(["queue", "m1"])).exits(0).silent();
+    assert!(done.stdout().contains("; 1 waiting\nPOSITION"), "{done:?}");
+}
