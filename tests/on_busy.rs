@@ -83,3 +83,17 @@ fn a_record_of_another_host_is_not_written_to() {
     assert_eq!(sandbox.record("m1"), record);
     assert_eq!(sandbox.events("m1").pop().unwrap()["why"], "skipped");
 }
+
+/// A job that is over will not do instead of another run.
+#[test]
+fn only_a_run_that_is_alive_is_reused() {
+    let sandbox = Sandbox::new();
+    Held::start(&sandbox).kill();
+    let mut record = sandbox.record("m1");
+    record["holders"][0]["host"]["boot_id"] = json!("another");
+    record["holders"][0]["host"]["id"] = json!("another");
+    record["holders"][0]["host"]["boot_id_genuine"] = json!(false);
+    sandbox.plant("m1", record.to_string());
+    let done = try_with(&sandbox, &["--on-busy", "reuse"]).exits(75).says("cannot be verified");
+    assert_eq!(done.stdout(), "");
+}

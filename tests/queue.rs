@@ -210,18 +210,42 @@ fn who_gives_up_leaves_nothing() {
     assert_eq!(line.leftovers(), [""; 0]);
 }
 
-/// Who does not wait does not jump the queue either.
-#[test]
-fn it_is_not_the_turn_of_who_does_not_wait() {
+/// Who does not wait gives a waiter the time to take a free machine, and no more.
+#[rstest]
+fn a_stopped_waiter_keeps_nobody_from_a_free_machine(
+    #[values("fail", "skip", "reuse")] policy: &str,
+) {
     let mut line = Line::new(1);
     line.stop(0);
     line.held.let_go();
     assert_eq!(line.held.supervisor.wait().code(), Some(support::held::STATUS));
-    let tried = run(&mut line.sandbox.jobguard(["-n", "-m", "m1", "--", "true"])).exits(75);
-    tried.says("m1 is about to be taken, with 1 before us").says("jobguard queue m1");
+    let before = Instant::now();
+    let mut tried = line.sandbox.jobguard(["--on-busy", policy, "-m", "m1", "--", "echo", "ran"]);
+    let tried = run(&mut tried).exits(0).silent();
+    assert_eq!(tried.stdout(), "ran\n");
+    assert!(before.elapsed() >= GRACE, "{:?}", before.elapsed());
     line.go_on(0);
     line.all_succeed();
-    run(&mut line.sandbox.jobguard(["-n", "-m", "m1", "--", "true"])).exits(0).silent();
+}
+
+/// Whose ticket was removed queues anew, and takes nobody else's with it.
+#[test]
+fn a_place_that_was_removed_is_no_place() {
+    let mut line = Line::new(2);
+    let queue = line.sandbox.machine("m1").join("queue");
+    fs::remove_dir_all(&queue).unwrap();
+    (0..3).for_each(|_| line.join(&[]));
+    // The first, whose number another has by now, gives up.
+    line.waiters[0].signal(Signal::SIGTERM);
+    line.waiters[0].wait();
+    let numbers = || line.leftovers().iter().filter(|name| !name.contains('.')).count();
+    assert_eq!(numbers(), 3);
+    line.held.let_go();
+    for index in 1..5 {
+        assert!(line.waiters[index].wait().success());
+    }
+    assert_eq!(line.order(), [2, 3, 4, 1]);
+    assert_eq!(line.leftovers(), [""; 0]);
 }
 
 /// Not a single system call in ten seconds, whatever its place is.

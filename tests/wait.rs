@@ -60,3 +60,11 @@ fn it_gives_up_when_its_time_is_over() {
     assert_eq!(done.stdout(), "");
     done.says("m1 is held by \"sh -c").says("it is alive: wait for it, or end it");
 }
+
+/// A part of a job that waits for the job's end would wait for ever.
+#[test]
+fn a_job_does_not_wait_for_itself() {
+    let sandbox = Sandbox::new();
+    let done = run(&mut sandbox.jobguard(["-m", "m1", "--", support::JOBGUARD, "wait", "m1"]));
+    done.exits(75).says("it would wait for itself");
+}

@@ -14,6 +14,7 @@ use crate::machine::store::MachineDir;
 use crate::report::json::{MachineJson, line};
 use crate::report::{human, output};
 use crate::summary::{Summary, summarize};
+use crate::supervise::environment::Holds;
 use crate::sys::signal::SignalSet;
 
 /// Waits, `limit` at most, and prints the line or the object of `status`.
@@ -27,7 +28,12 @@ pub(super) fn wait(machine: &MachineName, limit: Option<Duration>, ask: &Ask) ->
         Some((state, dir)) => {
             let until = limit.and_then(|limit| Instant::now().checked_add(limit));
             let observer = observer(&ask.settings, state)?;
-            until_free(&dir, until, ask, &observer)?
+            // Job control, too, must not stop us with the machine lock in hand; a wait is under
+            // the mask that we inherited.
+            let mask = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
+            let sight = until_free(&dir, until, ask, &observer, mask);
+            mask.set_mask().map_err(Error::io("unblock signals"))?;
+            sight?
         }
         None => Sight::never_used(machine),
     };
@@ -44,11 +50,11 @@ fn until_free(
     until: Option<Instant>,
     ask: &Ask,
     observer: &Observer,
+    mask: SignalSet,
 ) -> Result<Sight, Error> {
-    // Job control, too, must not stop us with the machine lock in hand; a wait is under `mask`.
-    let mask = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
     let mut patience = Patience::default();
     let settled = settled_by();
+    let outer = Holds::parse(std::env::var_os("JOBGUARD_HOLDS").as_deref());
     loop {
         let sight = look(dir, observer, &mut patience)?;
         let Summary::Held(holder) = summarize(&sight) else { return Ok(sight) };
@@ -64,6 +70,12 @@ fn until_free(
                 Err(error) => output::message(error),
             }
             return Ok(sight);
+        }
+        if let Some(own) = sight.holding().find(|o| outer.contains(dir.name(), o.subject.token())) {
+            return Err(Error::Busy(format!(
+                "{}, which this command is part of: it would wait for itself",
+                human::held_by(dir.name(), &own.subject, &own.judgement)
+            )));
         }
         let until = match sight.is_settled() {
             true => until,

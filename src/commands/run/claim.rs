@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Held, Run};
 use crate::cli::args::OnBusy;
 use crate::error::Error;
-use crate::identity::verdict::{GRACE, Verdict};
+use crate::identity::observe::Observed;
+use crate::identity::verdict::{GRACE, Subject, Verdict};
 use crate::look::{Sight, Wakers, is_blind, look, settled_by};
 use crate::machine::argument::Argument;
 use crate::machine::events::Why;
@@ -14,7 +15,7 @@ use crate::machine::store::queue::{NEAR, Place};
 use crate::protocol::claim::{Claim, Outcome, Request};
 use crate::protocol::withdraw::{self, Withdraw};
 use crate::report::{human, output};
-use crate::summary::{Summary, summarize};
+use crate::summary::in_the_way;
 use crate::transaction::{Childless, Transaction, misled};
 
 /// How a claim came out.
@@ -29,6 +30,8 @@ pub(super) enum Claimed {
 enum Turn {
     /// The machine is free; so many before us have let it go by.
     Ours(usize),
+    /// Somebody removed our ticket.
+    PlaceLost,
     /// It is time to go away.
     NotToday { sight: Box<Sight>, before: usize },
 }
@@ -66,11 +69,14 @@ impl Run<'_> {
                 let started_at = self.job.started_at().to_owned();
                 return Ok(Claimed::Held(Held { token, lifeline, started_at }));
             }
-            let ticket = place.as_ref().map(|place| place.number);
-            match self.wait(until, ticket)? {
+            request = Request { contended: true, ticket: None, passes: 0, ..request };
+            match self.wait(until, place.as_ref())? {
                 Turn::Ours(passes) => {
-                    request = Request { contended: true, ticket, passes, ..request };
+                    let ticket = place.as_ref().map(|place| place.number);
+                    request = Request { ticket, passes, ..request };
                 }
+                // At the end of the queue again.
+                Turn::PlaceLost => place = None,
                 Turn::NotToday { sight, before } => {
                     drop(place);
                     return self.give_up(&sight, before);
@@ -80,12 +86,16 @@ impl Run<'_> {
     }
 
     /// Sleeps until the machine looks free and it is our turn, or the time is over.
-    fn wait(&mut self, until: Option<Instant>, ticket: Option<u64>) -> Result<Turn, Error> {
+    fn wait(&mut self, until: Option<Instant>, place: Option<&Place>) -> Result<Turn, Error> {
         let settled = settled_by();
         let mut free_since = None;
         loop {
+            if place.is_some_and(|place| !place.is_there()) {
+                return Ok(Turn::PlaceLost);
+            }
+            let mut until = until;
             let sight = look(self.dir, self.observer, &mut self.patience)?;
-            let waiters = self.dir.waiters(ticket)?;
+            let waiters = self.dir.waiters(place.map(|place| place.number))?;
             let before = waiters.waiting.len();
             let mut wakers = Wakers::default();
             if sight.holding().next().is_none() {
@@ -96,21 +106,23 @@ impl Run<'_> {
                     return Ok(Turn::Ours(before));
                 }
                 wakers.at_most(their_time - free_for);
+                // Worth it even for those who do not wait: mostly they are there at once.
+                let passable = Instant::now().checked_add(their_time - free_for);
+                until = until.map(|until| passable.map_or(until, |passable| until.max(passable)));
             } else {
                 free_since = None;
             }
             self.refuse_own_ancestor(&sight)?;
             // A release that is due, or its proven absence, takes a second at most: worth it even
             // for those who do not wait.
-            let until = match sight.is_settled() {
-                true => until,
-                false => until.map(|until| until.max(settled)),
-            };
+            if !sight.is_settled() {
+                until = until.map(|until| until.max(settled));
+            }
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Turn::NotToday { sight: Box::new(sight), before });
             }
             self.tell(&sight, before);
-            if let Summary::Held(holder) = summarize(&sight) {
+            if let Some(holder) = in_the_way(&sight) {
                 let held = human::held_by(&self.plan.machine, &holder.subject, &holder.judgement);
                 self.job.tell_that_it_waits(&held);
             }
@@ -129,14 +141,16 @@ impl Run<'_> {
         }
         let machine = &self.plan.machine;
         let chosen = self.plan.settings.state_dir.as_deref();
-        if let Some(blind) = sight.holding().find(|o| is_blind(o)) {
+        if before < NEAR
+            && let Some(blind) = sight.holding().find(|o| is_blind(o))
+        {
             self.told = true;
             output::message(format!(
                 "{}; waiting, and looking again every few seconds; {}",
                 human::held_by(machine, &blind.subject, &blind.judgement),
                 human::next_step(machine, &blind.subject, &blind.judgement, chosen)
             ));
-        } else if let Summary::Held(holder) = summarize(sight)
+        } else if let Some(holder) = in_the_way(sight)
             && std::io::stderr().is_terminal()
         {
             self.told = true;
@@ -165,7 +179,7 @@ impl Run<'_> {
             OnBusy::Wait if self.plan.wait != Some(Duration::ZERO) => (Why::TimedOut, true),
             OnBusy::Wait | OnBusy::Fail => (Why::Refused, true),
             OnBusy::Skip => (Why::Skipped, false),
-            OnBusy::Reuse => (Why::Reused, matches!(summarize(sight), Summary::Free)),
+            OnBusy::Reuse => (Why::Reused, !in_the_way(sight).is_some_and(is_running)),
         };
         let command = self.plan.command.iter().map(|word| Argument(word.clone())).collect();
         let lock_timeout = self.plan.settings.lock_timeout;
@@ -180,8 +194,8 @@ impl Run<'_> {
         if held {
             return Err(self.busy(sight, before));
         }
-        match summarize(sight) {
-            Summary::Held(holder) if why == Why::Reused => {
+        match in_the_way(sight) {
+            Some(holder) if why == Why::Reused => {
                 let running = human::describe(&holder.subject);
                 output::answer(&format!("{}: already running {running}\n", self.plan.machine))?;
             }
@@ -199,7 +213,7 @@ impl Run<'_> {
             _ => String::new(),
         };
         let chosen = self.plan.settings.state_dir.as_deref();
-        let Summary::Held(holder) = summarize(sight) else {
+        let Some(holder) = in_the_way(sight) else {
             let see = human::command(&format!("queue {machine}"), chosen);
             let before = human::queue_before(before);
             return Error::Busy(format!(
@@ -215,4 +229,10 @@ impl Run<'_> {
         let held = human::held_by(machine, &holder.subject, &holder.judgement);
         Error::Busy(format!("{held}{waited}; {next}"))
     }
+}
+
+/// Whether it is proven to be alive: nobody else will do instead of another run.
+fn is_running(observed: &Observed) -> bool {
+    matches!(observed.judgement.verdict, Verdict::Live | Verdict::Finishing)
+        && matches!(observed.subject, Subject::Holder(_))
 }

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 
 use super::{MachineDir, make_dir, write_new};
 use crate::error::Error;
-use crate::identity::lifeline::{Feel, Lifeline, feel};
+use crate::identity::lifeline::{Feel, Lifeline, feel, whose};
 use crate::machine::reading::is_overgrown;
 use crate::machine::ticket::Ticket;
 use crate::sys::file::{entries, open_dir, openat, rmdirat, unlinkat};
@@ -47,9 +47,19 @@ impl AsFd for Place {
     }
 }
 
+impl Place {
+    /// Whether it is still ours: somebody may have removed it, and another have it by now.
+    pub fn is_there(&self) -> bool {
+        let Ok(id) = self.lifeline.id() else { return true };
+        whose(self.queue.as_fd(), &self.number.to_string()).is_some_and(|(found, _)| found == id)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        remove(&self.queue, self.number);
+        if self.is_there() {
+            remove(&self.queue, self.number);
+        }
     }
 }
 
@@ -148,7 +158,12 @@ impl MachineDir {
     /// Removes the tickets of waiters who are gone.
     pub fn sweep_queue(&self, gone: &[u64]) {
         if let Ok(Some(queue)) = self.open_queue() {
-            gone.iter().for_each(|number| remove(&queue, *number));
+            for number in gone {
+                // Once more: a claim under another lock file may be making it.
+                if !matches!(feel(queue.as_fd(), &number.to_string(), None), Feel::Taut(_)) {
+                    remove(&queue, *number);
+                }
+            }
             self.remove_empty_queue();
         }
     }
@@ -174,7 +189,7 @@ impl MachineDir {
             }
         }
         Err(Error::State(format!(
-            "cannot {}: something else is in its place, remove that",
+            "cannot {}: something else is in its place, or its owner keeps others out; remove that",
             self.doing("make", QUEUE)
         )))
     }
