@@ -4,7 +4,7 @@
 mod support;
 
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::held::Held;
 use support::{Done, Sandbox, run};
 
@@ -69,16 +69,22 @@ fn what_contradicts_itself_is_refused(#[case] options: &[&str], #[case] says: &s
     assert!(!sandbox.state().exists());
 }
 
-/// What cannot be verified is held, and not written to: another host may be at work there.
-#[test]
-fn a_record_of_another_host_is_not_written_to() {
-    let sandbox = Sandbox::new();
-    Held::start(&sandbox).kill();
+/// A holder about whom nothing can be proven.
+fn plant_a_run_of_another_host(sandbox: &Sandbox) -> Value {
+    Held::start(sandbox).kill();
     let mut record = sandbox.record("m1");
     record["holders"][0]["host"]["boot_id"] = json!("another");
     record["holders"][0]["host"]["id"] = json!("another");
     record["holders"][0]["host"]["boot_id_genuine"] = json!(false);
     sandbox.plant("m1", record.to_string());
+    record
+}
+
+/// What cannot be verified is held, and not written to: another host may be at work there.
+#[test]
+fn a_record_of_another_host_is_not_written_to() {
+    let sandbox = Sandbox::new();
+    let record = plant_a_run_of_another_host(&sandbox);
     try_with(&sandbox, &["--on-busy", "skip"]).exits(0).says("cannot be verified");
     assert_eq!(sandbox.record("m1"), record);
     assert_eq!(sandbox.events("m1").pop().unwrap()["why"], "skipped");
@@ -88,12 +94,7 @@ fn a_record_of_another_host_is_not_written_to() {
 #[test]
 fn only_a_run_that_is_alive_is_reused() {
     let sandbox = Sandbox::new();
-    Held::start(&sandbox).kill();
-    let mut record = sandbox.record("m1");
-    record["holders"][0]["host"]["boot_id"] = json!("another");
-    record["holders"][0]["host"]["id"] = json!("another");
-    record["holders"][0]["host"]["boot_id_genuine"] = json!(false);
-    sandbox.plant("m1", record.to_string());
+    plant_a_run_of_another_host(&sandbox);
     let done = try_with(&sandbox, &["--on-busy", "reuse"]).exits(75).says("cannot be verified");
     assert_eq!(done.stdout(), "");
 }
