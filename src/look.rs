@@ -58,6 +58,12 @@ impl Sight {
         })
     }
 
+    /// Until when to wait for this to change. A release that is due, or its proven absence, takes a
+    /// second at most (see [`settled_by`]): worth it even for those who do not wait.
+    pub fn until(&self, until: Option<Instant>, settled: Instant) -> Option<Instant> {
+        if self.is_settled() { until } else { until.map(|until| until.max(settled)) }
+    }
+
     /// The same, with those who wait.
     pub fn with_queue(self, dir: &MachineDir) -> Result<Self, Error> {
         let waiting = dir.waiters(None)?.waiting;

@@ -141,10 +141,7 @@ impl<'a> Transaction<'a> {
             }
             Act::FeelQueue(before) => return self.feel_queue(before),
             Act::SweepQueue(gone) => self.dir.sweep_queue(&gone),
-            Act::Enqueue => {
-                let place = self.dir.enqueue(&nursery.ticket()?)?;
-                return Ok(Answer::Ticket(self.place.insert(place).number));
-            }
+            Act::Enqueue => self.place = Some(self.dir.enqueue(&nursery.ticket()?)?),
             Act::LeaveQueue => {
                 self.place = None;
                 self.dir.remove_empty_queue();

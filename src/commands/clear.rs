@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{observer, open_for_looking};
+use super::{observer, open_for_looking, say_cleared};
 use crate::cli::plan::Ask;
 use crate::error::Error;
 use crate::identity::observe::Patience;
@@ -120,9 +120,7 @@ fn report(done: &[Cleared], ask: &Ask) -> Result<u8, Error> {
         output::answer(&line(&objects)?)?;
     }
     for Cleared { machine, cleared, refused, .. } in done {
-        for judged in cleared {
-            output::message(human::cleared(machine, judged));
-        }
+        say_cleared(machine, cleared);
         for Judged { subject, judgement } in refused {
             output::message(format!(
                 "{}; it was not cleared; {}",

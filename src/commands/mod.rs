@@ -18,7 +18,8 @@ use crate::identity::verdict::Observer;
 use crate::look::{Sight, settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir, locate};
-use crate::report::output;
+use crate::protocol::Judged;
+use crate::report::{human, output};
 use crate::sys::signal::SignalSet;
 
 /// The exit status of `status` and `info` when they fail themselves (LSB: "status is unknown").
@@ -92,6 +93,11 @@ fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> 
         None => never_used(),
     };
     Ok(Looked { sight, state_dir, observer: Some(observer) })
+}
+
+/// Says whom we removed from the record of a machine.
+fn say_cleared(machine: &MachineName, cleared: &[Judged]) {
+    cleared.iter().for_each(|judged| output::message(human::cleared(machine, judged)));
 }
 
 /// The signal mask as it is.

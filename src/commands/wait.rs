@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{clear, observer, open_for_looking};
+use super::{clear, observer, open_for_looking, say_cleared};
 use crate::cli::plan::Ask;
 use crate::error::Error;
 use crate::identity::observe::Patience;
@@ -61,9 +61,7 @@ fn until_free(
         if sight.holding().next().is_none() {
             match clear::remove(dir, None, observer, &mut patience, ask) {
                 Ok((cleared, _)) => {
-                    for phantom in &cleared {
-                        output::message(human::cleared(dir.name(), phantom));
-                    }
+                    say_cleared(dir.name(), &cleared);
                     continue;
                 }
                 // Who may not write here can see all the same that nobody holds it.
@@ -77,10 +75,7 @@ fn until_free(
                 human::held_by(dir.name(), &own.subject, &own.judgement)
             )));
         }
-        let until = match sight.is_settled() {
-            true => until,
-            false => until.map(|until| until.max(settled)),
-        };
+        let until = sight.until(until, settled);
         if until.is_some_and(|until| Instant::now() >= until) {
             let (machine, chosen) = (dir.name(), ask.settings.state_dir.as_deref());
             return Err(Error::Busy(format!(

@@ -159,7 +159,7 @@ impl Protocol for Claim {
                 self.go(Step::Unlocking, Act::Unlock)
             }
             (Step::Unlinking | Step::Yielding, Answer::Done) => self.line_up(),
-            (Step::Enqueuing, Answer::Ticket(_)) | (Step::LeavingQueue, Answer::Done) => {
+            (Step::Enqueuing | Step::LeavingQueue, Answer::Done) => {
                 self.go(Step::Unlocking, Act::Unlock)
             }
             (Step::Unlocking, Answer::Done) if self.is_ours() => {

@@ -76,8 +76,6 @@ pub enum Answer {
     Queue(Queue),
     /// To `Read`.
     Seen(Box<Seen>),
-    /// To `Enqueue`: our ticket.
-    Ticket(u64),
     /// To `MakeLifeline`: that token has one already.
     Taken,
     /// To `FeelOthers`.

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use std::time::Duration;
 
+use super::retry::check;
 use super::signal::{KERNEL_SIGSET_SIZE, SignalSet};
 
 /// Waits until one of `fds` has something to say (an end of stream or an error is something), or
@@ -42,7 +43,7 @@ pub fn wait_any(
         }
     };
     // SAFETY: every pointer is to a live local of the size passed; `left` may be written.
-    let spoken = unsafe {
+    check(unsafe {
         libc::syscall(
             libc::SYS_ppoll,
             polled.as_mut_ptr(),
@@ -51,10 +52,7 @@ pub fn wait_any(
             &raw const mask.0,
             KERNEL_SIGSET_SIZE,
         )
-    };
-    if spoken == -1 {
-        return Err(io::Error::last_os_error());
-    }
+    })?;
     Ok(polled.iter().map(|fd| fd.revents != 0).collect())
 }
 

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::retry::check;
+
 /// What renameat2(2) does about a name that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rename {
@@ -28,8 +30,5 @@ pub fn rename_in(dir: BorrowedFd<'_>, from: &CStr, to: &CStr, how: Rename) -> io
     };
     let (dir, from, to) = (dir.as_raw_fd(), from.as_ptr(), to.as_ptr());
     // SAFETY: both names are NUL-terminated and live across the call.
-    match unsafe { libc::syscall(libc::SYS_renameat2, dir, from, dir, to, flags) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    check(unsafe { libc::syscall(libc::SYS_renameat2, dir, from, dir, to, flags) }).map(drop)
 }

@@ -42,10 +42,12 @@ pub fn retry<T, E: Interruptible>(mut call: impl FnMut() -> Result<T, E>) -> Res
     }
 }
 
-/// Makes a raw system call, which says −1 and why in `errno`, until it is not interrupted.
+/// Turns the −1 of a raw system call into the error that it left in `errno`.
+pub(super) fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Makes a raw system call until it is not interrupted.
 pub(super) fn call(mut raw: impl FnMut() -> libc::c_long) -> io::Result<libc::c_long> {
-    retry(|| match raw() {
-        -1 => Err(io::Error::last_os_error()),
-        result => Ok(result),
-    })
+    retry(|| check(raw()))
 }

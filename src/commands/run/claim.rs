@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Held, Run};
 use crate::cli::args::OnBusy;
+use crate::commands::say_cleared;
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{GRACE, Subject, Verdict};
@@ -62,9 +63,7 @@ impl Run<'_> {
             else {
                 return Err(misled());
             };
-            for phantom in cleared {
-                output::message(human::cleared(&self.plan.machine, phantom));
-            }
+            say_cleared(&self.plan.machine, cleared);
             if let Outcome::Granted { token, .. } = outcome {
                 let started_at = self.job.started_at().to_owned();
                 return Ok(Claimed::Held(Held { token, lifeline, started_at }));
@@ -113,11 +112,7 @@ impl Run<'_> {
                 free_since = None;
             }
             self.refuse_own_ancestor(&sight)?;
-            // A release that is due, or its proven absence, takes a second at most: worth it even
-            // for those who do not wait.
-            if !sight.is_settled() {
-                until = until.map(|until| until.max(settled));
-            }
+            let until = sight.until(until, settled);
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Turn::NotToday { sight: Box::new(sight), before });
             }

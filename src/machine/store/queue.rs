@@ -144,12 +144,17 @@ impl MachineDir {
     /// Removes the queue, when nobody is in it, and what crashes left half made there. Under the
     /// machine lock.
     pub fn remove_empty_queue(&self) {
-        let Ok(Some(queue)) = self.open_queue() else { return };
-        if let Ok(Listing { numbers, scratch }) = self.list_queue(&queue)
+        if let Ok(Some(queue)) = self.open_queue() {
+            self.remove_if_empty(&queue);
+        }
+    }
+
+    fn remove_if_empty(&self, queue: &OwnedFd) {
+        if let Ok(Listing { numbers, scratch }) = self.list_queue(queue)
             && numbers.is_empty()
         {
             for name in &scratch {
-                let _ = unlinkat(&queue, name); // then the queue stays, and the next tries again
+                let _ = unlinkat(queue, name); // then the queue stays, and the next tries again
             }
             let _ = rmdirat(&self.fd, QUEUE); // as above
         }
@@ -164,7 +169,7 @@ impl MachineDir {
                     remove(&queue, *number);
                 }
             }
-            self.remove_empty_queue();
+            self.remove_if_empty(&queue);
         }
     }
 

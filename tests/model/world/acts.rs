@@ -41,7 +41,7 @@ impl World {
                 let ticket = world.queue.last_key_value().map_or(0, |(last, _)| *last) + 1;
                 world.queue.insert(ticket, Some(index));
                 world.processes[index].ticket = Some(ticket);
-                vec![(world, Ok(Some(Answer::Ticket(ticket))))]
+                done(world)
             }
             Act::LeaveQueue => {
                 if let Some(ticket) = world.processes[index].ticket.take() {
