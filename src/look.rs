@@ -13,8 +13,9 @@ use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
 use crate::machine::name::MachineName;
 use crate::machine::record::Record;
 use crate::machine::store::MachineDir;
+use crate::machine::store::queue::Place;
 use crate::machine::store::sidecar::Snapshot;
-use crate::machine::ticket::Ticket;
+use crate::machine::ticket::{Ticket, TicketId};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::SignalSet;
 
@@ -32,8 +33,8 @@ pub struct Sight {
 /// Somebody in the queue.
 #[derive(Debug)]
 pub struct Queued {
-    /// The number of the ticket.
-    pub number: u64,
+    /// The name of the ticket.
+    pub id: TicketId,
     /// What it says, if it can be read.
     pub ticket: Option<Ticket>,
 }
@@ -66,8 +67,8 @@ impl Sight {
 
     /// The same, with those who wait.
     pub fn with_queue(self, dir: &MachineDir) -> Result<Self, Error> {
-        let waiting = dir.waiters(None)?.waiting;
-        let queued = |number| Queued { number, ticket: dir.ticket(number) };
+        let waiting = dir.all_waiters()?;
+        let queued = |id| Queued { id, ticket: dir.ticket(id) };
         Ok(Self { queue: waiting.into_iter().map(queued).collect(), ..self })
     }
 
@@ -151,6 +152,11 @@ impl<'a> Wakers<'a> {
     /// Until whoever owns this lifeline lets go.
     pub fn lifeline(&mut self, lifeline: &'a OwnedFd) {
         self.fds.push((lifeline.as_fd(), Interest::Closed));
+    }
+
+    /// Until somebody tells us that our place is theirs.
+    pub fn told(&mut self, place: &'a Place) {
+        self.fds.push((place.as_fd(), Interest::Readable));
     }
 
     /// Until somebody who holds the machine is over, or a verdict is ripe.

@@ -19,12 +19,8 @@ pub fn summarize(sight: &Sight) -> Summary<'_> {
     foremost(sight.observed.iter()).map_or(Summary::Free, Summary::Held)
 }
 
-/// Who is in the way of a newcomer: no phantom.
-pub fn in_the_way(sight: &Sight) -> Option<&Observed> {
-    foremost(sight.holding())
-}
-
-fn foremost<'a>(observed: impl Iterator<Item = &'a Observed>) -> Option<&'a Observed> {
+/// The most decisive of these.
+pub fn foremost<'a>(observed: impl Iterator<Item = &'a Observed>) -> Option<&'a Observed> {
     let rank = |observed: &&Observed| match observed.judgement.verdict {
         Verdict::Live => 0,
         Verdict::Unverifiable(_) => 1,

@@ -1,50 +1,25 @@
 //! Executes the acts of [`crate::protocol`] on a real state directory.
 //!
-//! A thin layer: it decides nothing. Signals must be blocked while it runs, job control's too, so
+//! A [`Transaction`] is on one machine; [`joint::claim_all`] runs several of them as one. A thin layer: it decides nothing. Signals must be blocked while it runs, job control's too, so
 //! that nobody is stopped with the machine lock in hand.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub mod joint;
+
 use crate::error::Error;
+use crate::identity::host::Locality;
 use crate::identity::lifeline::{Feel, Lifeline};
 use crate::identity::observe::{Patience, observe_all};
 use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
 use crate::machine::lock::{MachineLock, Unflushed};
-use crate::machine::record::{Holder, Record};
+use crate::machine::record::Record;
 use crate::machine::store::MachineDir;
-use crate::machine::store::queue::Place;
+use crate::machine::store::queue::{Place, Stretch};
 use crate::machine::store::sidecar::{Put, Snapshot};
-use crate::machine::ticket::Ticket;
+use crate::machine::ticket::{Spot, Ticket, TicketId};
 use crate::protocol::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
-
-/// Brings the job into the world when the protocol says so.
-pub trait Nursery {
-    /// Forks the job behind its gate, without these descriptors, and says who it is.
-    fn fork(&mut self, token: u64, keep_out: &[RawFd]) -> Result<Holder, Error>;
-    /// Opens the gate.
-    fn open_gate(&mut self);
-    /// Ends the child behind its closed gate, if there is one.
-    fn abandon(&mut self);
-    /// Who waits, for the queue.
-    fn ticket(&self) -> Result<Ticket, Error>;
-}
-
-/// The nursery of a protocol that never forks.
-#[derive(Debug)]
-pub struct Childless;
-
-impl Nursery for Childless {
-    fn fork(&mut self, _: u64, _: &[RawFd]) -> Result<Holder, Error> {
-        Err(misled())
-    }
-    fn open_gate(&mut self) {}
-    fn abandon(&mut self) {}
-    fn ticket(&self) -> Result<Ticket, Error> {
-        Err(misled())
-    }
-}
 
 /// One machine under the protocol.
 #[derive(Debug)]
@@ -107,41 +82,41 @@ impl<'a> Transaction<'a> {
         Self { dir, observer, patience, lock_timeout, lifeline, place, warnings, state }
     }
 
-    /// Runs a protocol to its end. After an error everything is undone, in reverse: the child, the
-    /// lifeline, the lock.
-    pub fn run<P: Protocol>(
-        &mut self,
-        protocol: &mut P,
-        nursery: &mut dyn Nursery,
-    ) -> Result<P::Outcome, Error> {
+    /// Runs a protocol to its end. After an error everything is undone, in reverse: the lifeline, the
+    /// lock.
+    pub fn run<P: Protocol>(&mut self, protocol: &mut P) -> Result<P::Outcome, Error> {
         let mut answer = Answer::Begin;
         let result = loop {
             match protocol.next(answer) {
                 Next::Finish(outcome) => break Ok(outcome),
-                Next::Do(act) => match self.perform(act, nursery) {
+                Next::Do(act) => match self.perform(act) {
                     Ok(next) => answer = next,
                     Err(error) => break Err(error),
                 },
             }
         };
         if result.is_err() {
-            nursery.abandon();
-            self.drop_lifeline();
-            self.place = None;
-            self.unlock();
+            self.undo();
         }
         result
     }
 
-    fn perform(&mut self, act: Act, nursery: &mut dyn Nursery) -> Result<Answer, Error> {
+    fn undo(&mut self) {
+        self.drop_lifeline();
+        self.place = None;
+        self.unlock();
+    }
+
+    /// Executes an act, but for those that need a child or are about somebody who waits.
+    fn perform(&mut self, act: Act) -> Result<Answer, Error> {
         match act {
             Act::Lock => {
                 self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
                 self.state.since = Some(Instant::now());
             }
-            Act::FeelQueue(before) => return self.feel_queue(before),
+            Act::FeelQueue { within, before } => return self.feel_queue(within, before),
             Act::SweepQueue(gone) => self.dir.sweep_queue(&gone),
-            Act::Enqueue => self.place = Some(self.dir.enqueue(&nursery.ticket()?)?),
+            Act::Evict(waiting) => self.dir.evict(&waiting),
             Act::LeaveQueue => {
                 self.place = None;
                 self.dir.remove_empty_queue();
@@ -156,44 +131,43 @@ impl<'a> Transaction<'a> {
                 }
             }
             Act::Sweep(tokens) => self.sweep(&tokens),
-            Act::Fork(token) => return self.fork(token, nursery),
             Act::Put(record) => return self.put(&record),
             Act::Log(events) => self.log(events),
             Act::Unlink(tokens) => tokens.iter().for_each(|t| self.dir.unlink_lifeline(*t)),
             Act::Unlock => self.unlock(),
-            Act::OpenGate => {
-                let flushed = self.state.unflushed.take().map_or(Ok(()), Unflushed::flush);
-                self.warnings.extend(flushed.map_err(cannot_note).err());
-                nursery.open_gate();
-            }
-            Act::Abandon => nursery.abandon(),
             Act::DropLifeline => self.drop_lifeline(),
             Act::CloseLifeline => self.lifeline = None,
+            Act::Enqueue(_) | Act::Fork(_) | Act::OpenGate | Act::Abandon => return Err(misled()),
         }
         Ok(Answer::Done)
     }
 
-    fn feel_queue(&self, before: Option<u64>) -> Result<Answer, Error> {
-        let waiters = self.dir.waiters(before)?;
-        let queue = Queue { waiting: waiters.waiting, gone: waiters.gone };
+    fn feel_queue(&self, within: Option<u64>, before: Option<u64>) -> Result<Answer, Error> {
+        let stretch = Stretch { within, before, at_most: usize::MAX };
+        let mut waiters = self.dir.waiters(stretch)?;
+        // From another host they feel slack that wait there.
+        let is_ours = |id: &TicketId| {
+            self.observer.locality == Locality::Local
+                || self.dir.ticket(*id).is_some_and(|t| t.host == self.observer.host.name)
+        };
+        waiters.gone.retain(is_ours);
+        let is_lost = before.is_some() && !self.place.as_ref().is_some_and(Place::is_there);
+        let queue = Queue { waiting: waiters.waiting, gone: waiters.gone, is_lost };
         if before.is_none() && waiters.is_made && queue == Queue::default() {
             self.dir.remove_empty_queue(); // somebody gave up
         }
         Ok(Answer::Queue(queue))
     }
 
-    fn fork(&mut self, token: u64, nursery: &mut dyn Nursery) -> Result<Answer, Error> {
-        let keep_out = [
-            self.state.lock.as_ref().map(|lock| lock.file().as_raw_fd()),
-            self.lifeline.as_ref().map(|lifeline| lifeline.as_fd().as_raw_fd()),
-            self.place.as_ref().map(|place| place.as_fd().as_raw_fd()),
-        ];
-        let keep_out: Vec<RawFd> = keep_out.into_iter().flatten().collect();
-        let mut holder = nursery.fork(token, &keep_out)?;
-        let id = self.lifeline.as_ref().map(Lifeline::id).transpose();
-        let id = id.map_err(Error::io("look at our lifeline"))?;
-        holder.lifeline = id.map(|id| id.to_string());
-        Ok(Answer::Born(Box::new(holder)))
+    fn enqueue(&mut self, spot: Spot, ticket: &Ticket) -> Result<Answer, Error> {
+        self.place = Some(self.dir.enqueue(spot, ticket)?);
+        Ok(Answer::Done)
+    }
+
+    /// Makes sure that the note of this boot outlives a power loss.
+    fn flush(&mut self) {
+        let flushed = self.state.unflushed.take().map_or(Ok(()), Unflushed::flush);
+        self.warnings.extend(flushed.map_err(cannot_note).err());
     }
 
     fn put(&mut self, record: &Record) -> Result<Answer, Error> {
@@ -252,9 +226,10 @@ impl<'a> Transaction<'a> {
             )));
         }
         let Some(lifeline) = self.dir.make_lifeline(token)? else { return Ok(Answer::Taken) };
-        self.lifeline = Some(lifeline);
+        let lifeline = self.lifeline.insert(lifeline);
         self.state.made = Some(token);
-        Ok(Answer::Done)
+        let id = lifeline.id().map_err(Error::io("look at our lifeline"))?;
+        Ok(Answer::Made(id.to_string()))
     }
 
     fn feel_others(&mut self) -> Result<Answer, Error> {

@@ -85,7 +85,14 @@ fn refused<S: AsRef<OsStr>>(args: &[S]) -> Done {
 #[case::no_command_after_dashes(&["-m", "m1", "--"], &["no command to run"])]
 #[case::no_machine(&["-n"], &["no machine named", "jobguard -m NAME"])]
 #[case::machine_without_a_name(&["-m"], &["--machine <NAME>"])]
-#[case::two_machines(&["-m", "m1", "-m", "m2", "true"], &["--machine", "multiple times"])]
+#[case::no_command_for_two(&["-m", "m2", "-m", "m1"], &["jobguard -m m2 -m m1 -- COMMAND"])]
+#[case::no_slots(&["-m", "m1", "--slots", "0", "true"], &["'0'", "1 to 256"])]
+#[case::too_many_slots(&["-m", "m1", "--slots", "257", "true"], &["'257'", "1 to 256"])]
+#[case::nobody_pending(&["-m", "m1", "--max-pending", "0", "true"], &["'0'", "1 to 65535"])]
+#[case::nobody_waits(
+    &["-m", "m1", "--on-busy", "skip", "--max-pending", "1", "true"],
+    &["--max-pending belongs to --on-busy wait"]
+)]
 #[case::both_waits(&["-n", "-w", "5", "-m", "m1", "true"], &["--nonblock", "--wait"])]
 #[case::status_of_nothing(&["status"], &["<NAME>", "jobguard status"])]
 #[case::status_of_two(&["status", "m1", "m2"], &["'m2'"])]

@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "doc comments are help texts here; groups of options have none")]
 
 use std::ffi::OsString;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEn
 
 use super::duration;
 use crate::machine::name::MachineName;
+use crate::machine::record::MAX_SLOTS;
 use crate::report::escape::escape_os;
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
@@ -47,9 +49,18 @@ pub struct Top {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run options")]
 pub struct RunArgs {
-    /// The machine that the job must have to itself.
+    /// The machine that the job must have to itself; given several times, all of them at once.
     #[arg(short, long, value_name = "NAME", value_parser = machine_parser())]
-    pub machine: Option<MachineName>,
+    pub machine: Vec<MachineName>,
+
+    /// Share it with others that share it (readers).
+    #[arg(short, long)]
+    pub shared: bool,
+
+    /// Let so many jobs have it at once, which all must agree to that [default: 1, and no limit but
+    /// 256 with -s].
+    #[arg(long, value_name = "N", value_parser = slots)]
+    pub slots: Option<u32>,
 
     /// Do not wait for a busy machine: exit at once.
     #[arg(short, long, conflicts_with = "wait")]
@@ -62,6 +73,11 @@ pub struct RunArgs {
     /// What to do when the machine is busy [default: wait].
     #[arg(long, value_name = "POLICY", value_enum, conflicts_with = "nonblock")]
     pub on_busy: Option<OnBusy>,
+
+    /// Wait with no more than so many others, else exit with 75; 1: take the place of the one that
+    /// waits, which exits with 75.
+    #[arg(long, value_name = "N", conflicts_with = "nonblock", value_parser = max_pending)]
+    pub max_pending: Option<NonZeroU16>,
 
     /// Exit with this status instead of 75 when the machine is busy.
     #[arg(short = 'E', long, value_name = "STATUS", allow_hyphen_values = true, value_parser = exit_status)]
@@ -238,6 +254,15 @@ pub fn host_id(id: OsString) -> Result<String, String> {
 
 fn exit_status(text: &str) -> Result<u8, String> {
     text.parse().map_err(|_| format!("'{text}' is no exit status: say a number from 0 to 255"))
+}
+
+fn slots(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|slots| (1..=MAX_SLOTS).contains(slots));
+    number.ok_or_else(|| format!("'{text}' is no number of slots: say one from 1 to {MAX_SLOTS}"))
+}
+
+fn max_pending(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number of waiters: say one from 1 to 65535"))
 }
 
 fn token(text: &str) -> Result<u64, String> {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::env;
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,10 @@ use super::args::{
     Common, Look, Notify, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top,
     full_command, host_id,
 };
+use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
+use crate::machine::record::{MAX_SLOTS, Mode};
+use crate::protocol::want::Want;
 use crate::report::escape::{escape, escape_os};
 
 /// What to do.
@@ -72,14 +76,20 @@ pub enum Plan {
 /// A run, resolved.
 #[derive(Debug)]
 pub struct RunPlan {
-    /// The machine.
-    pub machine: MachineName,
+    /// The machines, sorted, each once.
+    pub machines: Vec<MachineName>,
+    /// How it shares them.
+    pub mode: Mode,
+    /// How many holders it agrees to, itself included.
+    pub slots: u32,
     /// The job, at least one word.
     pub command: Vec<OsString>,
     /// What to do when it is busy.
     pub on_busy: OnBusy,
     /// How long to wait for the machine; `None`: for ever.
     pub wait: Option<Duration>,
+    /// With how many others it waits; `None`: any number.
+    pub max_pending: Option<NonZeroU16>,
     /// The exit status when it is busy.
     pub busy_exit: u8,
     /// Shown instead of the command line.
@@ -90,6 +100,13 @@ pub struct RunPlan {
     pub notify: Option<Notify>,
     /// Where the state is.
     pub settings: Settings,
+}
+
+impl RunPlan {
+    /// How it wants one of its machines; `holds` is what the job holds that it is part of.
+    pub fn want(&self, holds: &Holds, machine: &MachineName) -> Want {
+        Want { mode: self.mode, slots: self.slots, holds: holds.of(machine).collect() }
+    }
 }
 
 /// A question, and how to answer it.
@@ -155,16 +172,17 @@ pub fn plan(args: Vec<OsString>) -> Result<Plan, String> {
         }
         Err(error) => return help_or_complaint(&error),
     };
-    match top.run.machine.clone() {
-        Some(machine) => plan_run(machine, top),
-        None => plan_look(top),
-    }
+    if top.run.machine.is_empty() { plan_look(top) } else { plan_run(top) }
 }
 
-fn plan_run(machine: MachineName, top: Top) -> Result<Plan, String> {
+fn plan_run(top: Top) -> Result<Plan, String> {
+    let mut machines = top.run.machine;
     if top.command.is_empty() {
-        return Err(format!("no command to run: say jobguard -m {machine} -- COMMAND [ARG]..."));
+        let options: String = machines.iter().map(|name| format!("-m {name} ")).collect();
+        return Err(format!("no command to run: say jobguard {options}-- COMMAND [ARG]..."));
     }
+    machines.sort_unstable();
+    machines.dedup();
     let on_busy = match (top.run.on_busy, top.run.nonblock) {
         (None, true) => OnBusy::Fail,
         (policy, _) => policy.unwrap_or(OnBusy::Wait),
@@ -172,11 +190,19 @@ fn plan_run(machine: MachineName, top: Top) -> Result<Plan, String> {
     if on_busy != OnBusy::Wait && top.run.wait.is_some() {
         return Err("-w (--wait) belongs to --on-busy wait: the others do not wait".to_owned());
     }
+    let waits = on_busy == OnBusy::Wait;
+    if !waits && top.run.max_pending.is_some() {
+        return Err("--max-pending belongs to --on-busy wait: the others do not wait".to_owned());
+    }
+    let mode = if top.run.shared { Mode::Shared } else { Mode::Exclusive };
     Ok(Plan::Run(RunPlan {
-        machine,
+        machines,
+        mode,
+        slots: top.run.slots.unwrap_or(if top.run.shared { MAX_SLOTS } else { 1 }),
         command: top.command,
         on_busy,
         wait: top.run.wait,
+        max_pending: top.run.max_pending,
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
@@ -238,15 +264,21 @@ fn plan_look(top: Top) -> Result<Plan, String> {
 fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
     let RunArgs {
         machine: _,
+        shared,
+        slots,
         nonblock,
         wait,
         on_busy,
+        max_pending,
         conflict_exit_code,
         name,
         on_supervisor_death,
         notify,
     } = run;
     let given = [
+        (*shared, "-s (--shared)"),
+        (slots.is_some(), "--slots"),
+        (max_pending.is_some(), "--max-pending"),
         (*nonblock, "-n (--nonblock)"),
         (wait.is_some(), "-w (--wait)"),
         (on_busy.is_some(), "--on-busy"),

@@ -18,7 +18,7 @@ use crate::report::human;
 use crate::report::json::{MachineJson, line, subject_json};
 use crate::report::output;
 use crate::sys::signal::SignalSet;
-use crate::transaction::{Childless, Transaction};
+use crate::transaction::Transaction;
 
 /// The exit status when anything was refused.
 const REFUSED: u8 = 75;
@@ -106,7 +106,7 @@ pub(super) fn remove(
     ask: &Ask,
 ) -> Result<(Vec<Judged>, Vec<Judged>), Error> {
     let mut transaction = Transaction::new(dir, observer, patience, ask.settings.lock_timeout);
-    let outcome = transaction.run(&mut Clear::new(force), &mut Childless)?;
+    let outcome = transaction.run(&mut Clear::new(force))?;
     transaction.warnings.iter().for_each(output::message);
     match outcome {
         Outcome::Done { cleared, refused } => Ok((cleared, refused)),

@@ -1,6 +1,11 @@
 //! `jobguard -m NAME -- COMMAND`: plan → claim → supervise → release → exit.
 
 mod claim;
+mod cycle;
+mod give_up;
+mod wait;
+
+use std::time::Instant;
 
 use claim::Claimed;
 
@@ -12,10 +17,14 @@ use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
 use crate::machine::argument::Argument;
+use crate::machine::holds::Holds;
+use crate::machine::name::MachineName;
 use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
+use crate::machine::store::queue::Place;
 use crate::protocol::release::{self, Release};
+use crate::protocol::want::Want;
 use crate::report::{human, output};
 use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
@@ -27,7 +36,7 @@ use crate::sys::fork::Failure;
 use crate::sys::signal::{SignalFd, SignalSet, stop_ignoring_sigchld};
 use crate::sys::startup;
 use crate::sys::wait::{Ended, await_end};
-use crate::transaction::{Childless, Transaction, misled, now};
+use crate::transaction::{Transaction, misled, now};
 
 /// Runs the job, and says how we are to end.
 pub(super) fn run(plan: RunPlan) -> Exit {
@@ -49,10 +58,16 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let path = locate(plan.settings.state_dir.as_deref())?;
     let state = StateDir::open(&path, Missing::Create, plan.settings.allow_network_fs)?;
     let state = state.ok_or_else(misled)?;
-    let dir = state.machine(&plan.machine, Missing::Create)?.ok_or_else(misled)?;
+    let holds = Holds::inherited();
+    let open = |machine: &MachineName| {
+        let dir = state.machine(machine, Missing::Create)?.ok_or_else(misled)?;
+        Ok(Target::new(dir, plan.want(&holds, machine)))
+    };
+    let targets = plan.machines.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
     let observer = observer(&plan.settings, &state)?;
     let (draft, group) = draft(&plan, &observer)?;
-    let mut environment = Environment::new(startup::environment(), &plan.machine, state.path());
+    let mut environment =
+        Environment::new(startup::environment(), holds, &plan.machines, state.path());
     if plan.notify.is_some() {
         environment = environment.without(notify::SOCKET);
     }
@@ -61,22 +76,17 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
     let setting =
         Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel, notifier };
-    let mut run = Run {
-        plan: &plan,
-        dir: &dir,
-        observer: &observer,
-        patience: Patience::default(),
-        job: Job::new(program, draft, setting),
-        told: false,
-    };
+    let job = Job::new(program, draft, setting);
+    let (state, told, contended) = (&state, false, false);
+    let mut run = Run { plan: &plan, state, targets, observer: &observer, job, told, contended };
 
     let Claimed::Held(held) = run.claim()? else { return Ok(Exit::Code(0)) };
     let ended = match watch(&run.job, &signals) {
         Ok(ended) => ended,
         // The job's status is worth more than the signals that it will not have.
         Err(error) => {
-            let (machine, error) = (&plan.machine, plain(&error));
-            output::message(format!("{machine}: signals are not forwarded any more: {error}"));
+            let (machines, error) = (run.names(), plain(&error));
+            output::message(format!("{machines}: signals are not forwarded any more: {error}"));
             await_end(run.job.pid()).map_err(Error::io("watch the job"))?
         }
     };
@@ -86,19 +96,52 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
 /// A run under way.
 struct Run<'a> {
     plan: &'a RunPlan,
-    dir: &'a MachineDir,
+    state: &'a StateDir,
+    /// The machines, in order.
+    targets: Vec<Target>,
     observer: &'a Observer,
-    patience: Patience,
     job: Job,
     /// Whoever waits at a terminal was told for whom.
     told: bool,
+    /// A machine was not to be had at once.
+    contended: bool,
+}
+
+/// One of the machines that the job must have.
+struct Target {
+    dir: MachineDir,
+    want: Want,
+    patience: Patience,
+    /// Our place in its queue.
+    place: Option<Place>,
+    /// Since when it could be had, for us and for all before us.
+    free_since: Option<Instant>,
+    /// How many before us have let it go by.
+    passes: usize,
+}
+
+impl Target {
+    fn new(dir: MachineDir, want: Want) -> Self {
+        let patience = Patience::default();
+        Self { dir, want, patience, place: None, free_since: None, passes: 0 }
+    }
+
+    fn name(&self) -> &MachineName {
+        self.dir.name()
+    }
 }
 
 /// What we hold while the job runs.
 struct Held {
+    /// Of each machine, in their order.
+    runs: Vec<HeldRun>,
+    started_at: String,
+}
+
+/// Our run of one machine.
+struct HeldRun {
     token: u64,
     lifeline: Option<Lifeline>,
-    started_at: String,
 }
 
 impl Run<'_> {
@@ -126,34 +169,43 @@ impl Run<'_> {
         }
     }
 
-    /// Gives the machine back. If that fails, a phantom stays, which the next run clears: the
-    /// job's status is worth more than the reason.
+    /// Gives the machines back. If that fails, a phantom stays, which the next run clears: the job's
+    /// status is worth more than the reason.
     fn release(&mut self, held: Held, ended: Ending, code: Option<i32>) {
-        let run = LastRun {
-            token: held.token,
-            ended,
-            code,
-            started_at: Some(held.started_at),
-            ended_at: now().0,
-            unknown: Unknown::new(),
-        };
-        let lock_timeout = self.plan.settings.lock_timeout;
-        let mut transaction =
-            Transaction::new(self.dir, self.observer, &mut self.patience, lock_timeout);
-        transaction.lifeline = held.lifeline;
-        let result = transaction.run(&mut Release::new(run), &mut Childless);
-        transaction.warnings.iter().for_each(output::message);
-        let machine = &self.plan.machine;
-        match result {
-            Ok(release::Outcome::Released) => {}
-            Ok(release::Outcome::TakenOver) => output::message(format!(
-                "{machine}: this run was not in the record any more when its job ended: it was \
-                 cleared by force, or its release came too late"
-            )),
-            Ok(release::Outcome::Misled) => output::message(misled()),
-            Err(error) => output::message(format!(
-                "{machine}: cannot be released, the next run will clear it: {error}"
-            )),
+        let (started_at, ended_at) = (Some(held.started_at), now().0);
+        for (target, run) in self.targets.iter_mut().zip(held.runs) {
+            let last = LastRun {
+                token: run.token,
+                ended,
+                code,
+                started_at: started_at.clone(),
+                ended_at: ended_at.clone(),
+                unknown: Unknown::new(),
+            };
+            let lock_timeout = self.plan.settings.lock_timeout;
+            let mut transaction =
+                Transaction::new(&target.dir, self.observer, &mut target.patience, lock_timeout);
+            transaction.lifeline = run.lifeline;
+            let result = transaction.run(&mut Release::new(last));
+            transaction.warnings.iter().for_each(output::message);
+            let machine = target.dir.name();
+            match result {
+                Ok(release::Outcome::Released) => {}
+                Ok(release::Outcome::TakenOver) => output::message(format!(
+                    "{machine}: this run was not in the record any more when its job ended: it was \
+                     cleared by force, or its release came too late"
+                )),
+                Ok(release::Outcome::Misled) => output::message(misled()),
+                Err(error) => output::message(format!(
+                    "{machine}: cannot be released, the next run will clear it: {error}"
+                )),
+            }
         }
+    }
+
+    /// The machines, for people.
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.targets.iter().map(|target| target.name().as_str()).collect();
+        names.join(", ")
     }
 }

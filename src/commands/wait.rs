@@ -8,13 +8,13 @@ use crate::error::Error;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
 use crate::look::{Sight, Wakers, look, settled_by};
+use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::Missing;
 use crate::machine::store::MachineDir;
 use crate::report::json::{MachineJson, line};
 use crate::report::{human, output};
 use crate::summary::{Summary, summarize};
-use crate::supervise::environment::Holds;
 use crate::sys::signal::SignalSet;
 
 /// Waits, `limit` at most, and prints the line or the object of `status`.
@@ -54,7 +54,7 @@ fn until_free(
 ) -> Result<Sight, Error> {
     let mut patience = Patience::default();
     let settled = settled_by();
-    let outer = Holds::parse(std::env::var_os("JOBGUARD_HOLDS").as_deref());
+    let outer = Holds::inherited();
     loop {
         let sight = look(dir, observer, &mut patience)?;
         let Summary::Held(holder) = summarize(&sight) else { return Ok(sight) };

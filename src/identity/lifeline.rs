@@ -14,6 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::geteuid;
 
 use crate::sys::file::{fchmod, fstat, lstatat, mkfifoat, openat};
+use crate::sys::retry::retry;
 
 /// A lifeline's identity: device and inode, as `"259:1048633"` in the record.
 ///
@@ -66,7 +67,8 @@ pub fn feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> Feel {
         .unwrap_or_else(|errno| Feel::Unknown(format!("cannot open {name}: {}", errno.desc())))
 }
 
-fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Result<Feel> {
+/// The same, for those who must know why it could not be felt.
+pub fn try_feel(dir: BorrowedFd<'_>, name: &str, expected: Option<&str>) -> nix::Result<Feel> {
     let is_it = |stat: &FileStat| {
         is_fifo(stat) && expected.is_none_or(|id| LifelineId::of(stat).to_string() == id)
     };
@@ -97,13 +99,28 @@ fn is_fifo(stat: &FileStat) -> bool {
 #[derive(Debug)]
 pub struct Lifeline(OwnedFd);
 
+/// Which ends of its lifeline an owner opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// The read end alone.
+    Read,
+    /// Both: it can be told something, and polls it. With its own write end open it is not woken by
+    /// whoever feels it: the last writer to close would leave it `POLLHUP` for ever (fifo(7): opening
+    /// for both succeeds on Linux).
+    Both,
+}
+
 impl Lifeline {
     /// Makes a FIFO called `name` and opens its read end: it is taut when this returns.
     ///
     /// Its mode is 0222 from then on, since a stray reader would keep it taut.
-    pub fn create(dir: BorrowedFd<'_>, name: &str) -> nix::Result<Self> {
+    pub fn create(dir: BorrowedFd<'_>, name: &str, ends: Ends) -> nix::Result<Self> {
         mkfifoat(dir, name, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let access = match ends {
+            Ends::Read => OFlag::O_RDONLY,
+            Ends::Both => OFlag::O_RDWR,
+        };
+        let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let reader = openat(dir, name, flags, Mode::empty())?;
         let stat = fstat(&reader)?;
         if !is_fifo(&stat) || stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
@@ -112,6 +129,12 @@ impl Lifeline {
         }
         fchmod(&reader, Mode::S_IWUSR | Mode::S_IWGRP | Mode::S_IWOTH)?;
         Ok(Self(reader))
+    }
+
+    /// Takes what others have written into it, without waiting; whether there was anything.
+    pub fn drain(&self) -> bool {
+        let mut bytes = [0; 4096];
+        retry(|| nix::unistd::read(&self.0, &mut bytes)).is_ok_and(|length| length > 0)
     }
 
     /// Its identity, for the record.

@@ -14,6 +14,7 @@ use super::verdict::{Evidence, Judgement, Observer, Subject, Touch, Verdict, Vie
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::sidecar::Snapshot;
+use crate::protocol::want::Standing;
 use crate::sys::pidfd::PidFd;
 
 /// A subject, what was found out about it, and the verdict.
@@ -27,6 +28,13 @@ pub struct Observed {
     pub judgement: Judgement,
     /// What to wait on for a change.
     pub handles: Handles,
+}
+
+impl Observed {
+    /// What decides who may go beside it.
+    pub fn standing(&self) -> Standing<'_> {
+        (&self.subject, &self.judgement.verdict)
+    }
 }
 
 /// Descriptors that speak up when something about a subject changes.

@@ -19,6 +19,7 @@ use super::lifeline::LifelineId;
 use super::process::{Look, ProcessId, Sighting};
 use super::stat::Stat;
 use super::verdict::{Observer, Subject};
+use crate::machine::holds::Holds;
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::sys::pidfd::PidFd;
@@ -167,8 +168,8 @@ fn belongs(
         variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
     let state = value("JOBGUARD_STATE_DIR").map(|path| Path::new(OsStr::from_bytes(path)));
-    Ok(value("JOBGUARD_TOKEN") == Some(holder.token.to_string().as_bytes())
-        && value("JOBGUARD_MACHINE") == Some(dir.name().as_str().as_bytes())
+    let holds = Holds::parse(value(Holds::VARIABLE).map(OsStr::from_bytes));
+    Ok(holds.contains(dir.name(), holder.token)
         && state.is_some_and(|state| dir.is_at(&state.join(dir.name().as_str()))))
 }
 

@@ -87,7 +87,8 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// It does not wait (`--on-busy fail`).
+    /// It does not wait (`--on-busy fail`), not with so many others (`--max-pending`), or would wait
+    /// for itself.
     Refused,
     /// It need not run (`--on-busy skip`).
     Skipped,
@@ -95,6 +96,8 @@ pub enum Why {
     Reused,
     /// It has waited long enough.
     TimedOut,
+    /// A newer run took its place in the queue (`--max-pending 1`, `--on-busy replace`).
+    Replaced,
 }
 
 /// Appends events, under the machine lock.

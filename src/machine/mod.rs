@@ -2,6 +2,7 @@
 
 pub mod argument;
 pub mod events;
+pub mod holds;
 pub mod legacy;
 pub mod lock;
 pub mod name;

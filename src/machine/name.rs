@@ -9,7 +9,7 @@ use crate::report::escape::escape_os;
 /// The name of a machine: 1 to 128 bytes of `A-Za-z0-9._:@+-`, not starting with `.` or `-`.
 ///
 /// It becomes a directory's name, so nothing that a path or a shell would understand is in it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MachineName(String);
 
 impl MachineName {

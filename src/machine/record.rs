@@ -20,7 +20,10 @@ pub const SCHEMA: u64 = 1;
 pub const MAX_TOKEN: u64 = (1 << 53) - 2;
 
 /// The most holders that a record may name: each is looked for, and that takes its time.
-pub const MAX_HOLDERS: usize = 256;
+pub const MAX_HOLDERS: usize = MAX_SLOTS as usize;
+
+/// The most slots that a holder may agree to.
+pub const MAX_SLOTS: u32 = 256;
 
 /// Fields of a later version.
 pub type Unknown = Map<String, Value>;
@@ -251,6 +254,9 @@ pub struct Counters {
     /// Waits that were over before it was free.
     #[serde(default)]
     pub timed_out: u64,
+    /// Waits that were over because a newer run took the place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replaced: u64,
     /// Phantoms cleared, by reason.
     #[serde(default)]
     pub phantoms: BTreeMap<String, u64>,

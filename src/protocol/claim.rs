@@ -1,9 +1,11 @@
 //! Taking a machine: from the lock to the open gate.
 
-use super::rewrite::{next_revision, phantom_event, with, without};
+use super::rewrite::{next_revision, phantom_event, with, without, without_run};
+use super::want::{Standing, Want};
 use super::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
 use crate::identity::verdict::{Judgement, Subject, UNRECORDED, Verdict};
-use crate::machine::record::Record;
+use crate::machine::record::{Holder, Record};
+use crate::machine::ticket::{AHEAD, Spot, TicketId};
 
 /// How a claim ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,26 +20,41 @@ pub enum Outcome {
     /// Somebody holds the machine, or it is another's turn. The lock is released; nothing of ours
     /// is left but a ticket, if we took one.
     Busy {
-        /// Who holds it.
-        holders: Vec<Judged>,
         /// Whom we cleared nevertheless.
         cleared: Vec<Judged>,
+        /// More wait already than we would wait with: we have no ticket.
+        is_full: bool,
     },
     /// The executor answered what was not asked: a defect.
     Misled,
 }
 
 /// What a run asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Request {
+    /// How it wants the machine.
+    pub want: Want,
     /// An earlier claim of this run found the machine held.
     pub contended: bool,
-    /// It takes a ticket when it has to wait.
-    pub queues: bool,
+    /// How it waits, if it has to.
+    pub queueing: Queueing,
     /// The ticket that it has.
-    pub ticket: Option<u64>,
-    /// How many of those before it may be passed over: they have let a free machine go by.
+    pub ticket: Option<TicketId>,
+    /// How many of those before it may be passed over: they have let the machine go by.
     pub passes: usize,
+}
+
+/// How a run waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Queueing {
+    /// Not at all.
+    #[default]
+    Never,
+    /// Behind the others, where fewer than so many wait. One waits alone: it takes the place of
+    /// whoever waits.
+    Last(usize),
+    /// Ahead of the others, in the place of whoever went ahead before.
+    Ahead,
 }
 
 /// A claim under way.
@@ -45,8 +62,10 @@ pub struct Request {
 pub struct Claim {
     step: Step,
     request: Request,
-    /// How many wait before us.
-    before: usize,
+    queue: Queue,
+    is_full: bool,
+    /// Another machine is not to be had, so this one is not either.
+    is_refused: bool,
     plan: Plan,
 }
 
@@ -57,17 +76,21 @@ struct Plan {
     record: Record,
     phantoms: Vec<Judged>,
     token: u64,
+    /// The identity of the lifeline that we made.
+    lifeline: Option<String>,
     /// Who holds the machine.
     holders: Vec<Judged>,
+    /// The holder in whose job we are.
+    within: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Start,
     Locking,
+    Reading,
     FeelingQueue,
     SweepingQueue,
-    Reading,
     MakingLifeline,
     Feeling,
     ReadingAgain {
@@ -78,6 +101,9 @@ enum Step {
     Putting,
     Logging,
     Unlinking,
+    /// Leaving a queue that is not ours any more, for the one that is.
+    Moving,
+    Evicting,
     Enqueuing,
     LeavingQueue,
     Unlocking,
@@ -89,6 +115,11 @@ enum Step {
     Renaming(u64),
     /// Undoing the lifeline because somebody is there.
     Yielding,
+    /// Undoing the record, then the lifeline: another machine is not to be had after all.
+    Rereading,
+    Retracting,
+    Unnaming,
+    Closing,
     Over,
 }
 
@@ -99,9 +130,12 @@ impl Claim {
             record: Record::new(machine),
             phantoms: Vec::new(),
             token: 0,
+            lifeline: None,
             holders: Vec::new(),
+            within: None,
         };
-        Self { step: Step::Start, request, before: 0, plan }
+        let queue = Queue::default();
+        Self { step: Step::Start, request, queue, is_full: false, is_refused: false, plan }
     }
 }
 
@@ -111,18 +145,17 @@ impl Protocol for Claim {
     fn next(&mut self, answer: Answer) -> Next<Outcome> {
         match (std::mem::replace(&mut self.step, Step::Over), answer) {
             (Step::Start, Answer::Begin) => self.go(Step::Locking, Act::Lock),
-            (Step::Locking, Answer::Done) => {
-                self.go(Step::FeelingQueue, Act::FeelQueue(self.request.ticket))
-            }
+            (Step::Locking | Step::StartingOver, Answer::Done) => self.read(),
+            (Step::Reading, Answer::Seen(seen)) => self.seen(*seen),
             (Step::FeelingQueue, Answer::Queue(queue)) => self.felt_queue(queue),
-            (Step::SweepingQueue | Step::StartingOver, Answer::Done) => {
-                self.go(Step::Reading, Act::Read)
-            }
-            (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
+            (Step::SweepingQueue, Answer::Done) => self.decide(),
 
             // Everybody makes a lifeline before looking for others', so of two that hold different
             // lock files (one was deleted) at least one sees the other.
-            (Step::MakingLifeline, Answer::Done) => self.go(Step::Feeling, Act::FeelOthers),
+            (Step::MakingLifeline, Answer::Made(id)) => {
+                self.plan.lifeline = Some(id);
+                self.go(Step::Feeling, Act::FeelOthers)
+            }
             (Step::MakingLifeline, Answer::Taken) => self.make_lifeline(self.plan.token + 1),
             (Step::Feeling, Answer::Felt(felt)) => self.felt(felt),
             (Step::Renaming(token), Answer::Done) => self.make_lifeline(token),
@@ -133,16 +166,18 @@ impl Protocol for Claim {
                 self.go(Step::StartingOver, Act::DropLifeline)
             }
 
-            (Step::Sweeping, Answer::Done) => self.go(Step::Forking, Act::Fork(self.plan.token)),
-            (Step::Forking, Answer::Born(mut holder)) => {
-                holder.token = self.plan.token;
-                let record = with(self.plan.record.clone(), *holder, self.request.contended);
-                self.go(Step::Putting, Act::Put(next_revision(record)))
+            (Step::Sweeping, Answer::Done) => {
+                self.go(Step::Forking, Act::Fork(vec![self.plan.token]))
+            }
+            (Step::Forking, Answer::Born(holder)) => self.record(*holder),
+            (Step::Forking | Step::Abandoning, Answer::Refused) => {
+                self.is_refused = true;
+                self.go(Step::Yielding, Act::DropLifeline)
             }
             (Step::Putting, Answer::Changed) if self.is_ours() => {
                 self.go(Step::Abandoning, Act::Abandon)
             }
-            (Step::Putting, Answer::Changed) => self.go(Step::Reading, Act::Read),
+            (Step::Putting, Answer::Changed) => self.read(),
             (Step::Putting, Answer::Done) => {
                 let events = self.plan.phantoms.iter().filter_map(phantom_event).collect();
                 self.go(Step::Logging, Act::Log(events))
@@ -152,22 +187,35 @@ impl Protocol for Claim {
                 let tokens = self.plan.phantoms.iter().map(|p| p.subject.token()).collect();
                 self.go(Step::Unlinking, Act::Unlink(tokens))
             }
-            (Step::Unlinking, Answer::Done) if self.is_ours() && self.request.ticket.is_some() => {
-                self.go(Step::LeavingQueue, Act::LeaveQueue)
-            }
-            (Step::Unlinking, Answer::Done) if self.is_ours() => {
-                self.go(Step::Unlocking, Act::Unlock)
-            }
+            (Step::Unlinking, Answer::Done) if self.is_ours() => match self.request.ticket {
+                Some(_) => self.go(Step::LeavingQueue, Act::LeaveQueue),
+                None => self.go(Step::Unlocking, Act::Unlock),
+            },
             (Step::Unlinking | Step::Yielding, Answer::Done) => self.line_up(),
-            (Step::Enqueuing | Step::LeavingQueue, Answer::Done) => {
+            (Step::Moving, Answer::Done) => self.enter_queue(),
+            (Step::Evicting, Answer::Done) => self.enqueue(),
+            (Step::Enqueuing | Step::LeavingQueue | Step::Closing, Answer::Done) => {
                 self.go(Step::Unlocking, Act::Unlock)
             }
+            (Step::Unlocking, Answer::Refused) => {
+                self.is_refused = true;
+                self.go(Step::Rereading, Act::Read)
+            }
+            (Step::Rereading, Answer::Seen(seen)) => {
+                let record = without_run(seen.record, self.plan.token);
+                self.go(Step::Retracting, Act::Put(next_revision(record)))
+            }
+            (Step::Retracting, Answer::Changed) => self.go(Step::Rereading, Act::Read),
+            (Step::Retracting, Answer::Done) => {
+                self.go(Step::Unnaming, Act::Unlink(vec![self.plan.token]))
+            }
+            (Step::Unnaming, Answer::Done) => self.go(Step::Closing, Act::CloseLifeline),
             (Step::Unlocking, Answer::Done) if self.is_ours() => {
                 self.go(Step::Opening, Act::OpenGate)
             }
             (Step::Unlocking, Answer::Done) => Next::Finish(Outcome::Busy {
-                holders: std::mem::take(&mut self.plan.holders),
                 cleared: std::mem::take(&mut self.plan.phantoms),
+                is_full: self.is_full,
             }),
             (Step::Opening, Answer::Done) => Next::Finish(Outcome::Granted {
                 token: self.plan.token,
@@ -184,35 +232,46 @@ impl Claim {
         Next::Do(act)
     }
 
-    /// Whether the plan is to take the machine: nobody holds it, and it is our turn.
+    fn read(&mut self) -> Next<Outcome> {
+        self.go(Step::Reading, Act::Read)
+    }
+
+    /// Whether the plan is to take the machine: it fits beside those who hold it, and it is our turn.
     fn is_ours(&self) -> bool {
-        self.plan.holders.is_empty() && self.before <= self.request.passes
+        let holding: Vec<Standing<'_>> = self.plan.holders.iter().map(Judged::standing).collect();
+        !self.is_refused
+            && !self.queue.is_lost
+            && self.queue.waiting.len() <= self.request.passes
+            && self.request.want.fits(&holding)
     }
 
-    fn felt_queue(&mut self, queue: Queue) -> Next<Outcome> {
-        self.before = queue.waiting.len();
-        match queue.gone.is_empty() {
-            true => self.go(Step::Reading, Act::Read),
-            false => self.go(Step::SweepingQueue, Act::SweepQueue(queue.gone)),
-        }
-    }
-
-    /// It is not ours now: waits in the queue, if it is to wait, and is not there yet.
-    fn line_up(&mut self) -> Next<Outcome> {
-        match self.request.queues && self.request.ticket.is_none() {
-            true => self.go(Step::Enqueuing, Act::Enqueue),
-            false => self.go(Step::Unlocking, Act::Unlock),
-        }
-    }
-
-    fn decide(&mut self, seen: Seen) -> Next<Outcome> {
+    fn seen(&mut self, seen: Seen) -> Next<Outcome> {
         let (phantoms, holders): (Vec<_>, Vec<_>) =
             seen.judged.into_iter().partition(Judged::is_phantom);
         let record = without(seen.record, &phantoms, &seen.now);
         let token = record.token.saturating_add(1).max(seen.now_ms);
-        self.plan = Plan { record, phantoms, token, holders };
+        let holding: Vec<Standing<'_>> = holders.iter().map(Judged::standing).collect();
+        let within = self.request.want.within(&holding);
+        self.plan = Plan { record, phantoms, token, lifeline: None, holders, within };
+        let ours = self.request.ticket.filter(|ticket| ticket.within == within);
+        let before = ours.map(|ticket| ticket.number);
+        self.go(Step::FeelingQueue, Act::FeelQueue { within, before })
+    }
+
+    fn felt_queue(&mut self, queue: Queue) -> Next<Outcome> {
+        self.queue = queue;
+        match self.queue.gone.is_empty() {
+            true => self.decide(),
+            false => {
+                let gone = std::mem::take(&mut self.queue.gone);
+                self.go(Step::SweepingQueue, Act::SweepQueue(gone))
+            }
+        }
+    }
+
+    fn decide(&mut self) -> Next<Outcome> {
         if self.is_ours() {
-            return self.make_lifeline(token);
+            return self.make_lifeline(self.plan.token);
         }
         if self.plan.phantoms.is_empty() {
             return self.line_up();
@@ -228,12 +287,15 @@ impl Claim {
     }
 
     fn felt(&mut self, Felt { taut, slack }: Felt) -> Next<Outcome> {
-        // The record's phantoms go by the record: a stalled supervisor still holds its lifeline.
-        let named = |token: &u64| self.plan.phantoms.iter().any(|p| p.subject.token() == *token);
+        // Whom the record names goes by the record: a stalled supervisor still holds its lifeline,
+        // and that of an orphan is slack.
+        let Plan { phantoms, holders, .. } = &self.plan;
+        let named =
+            |token: &u64| phantoms.iter().chain(holders).any(|j| j.subject.token() == *token);
         let unrecorded: Vec<u64> = taut.iter().copied().filter(|token| !named(token)).collect();
         let slack: Vec<u64> = slack.into_iter().filter(|token| !named(token)).collect();
         if !unrecorded.is_empty() {
-            self.plan.holders = unrecorded.into_iter().map(unrecorded_holder).collect();
+            self.plan.holders.extend(unrecorded.into_iter().map(unrecorded_holder));
             self.plan.phantoms = Vec::new(); // nothing was rewritten, so nobody was cleared
             return self.go(Step::Yielding, Act::DropLifeline);
         }
@@ -244,6 +306,55 @@ impl Claim {
             }
             _ => self.go(Step::ReadingAgain { slack }, Act::ReadAgain),
         }
+    }
+
+    fn record(&mut self, holder: Holder) -> Next<Outcome> {
+        let holder = Holder {
+            token: self.plan.token,
+            lifeline: self.plan.lifeline.clone(),
+            mode: self.request.want.mode,
+            slots: self.request.want.slots,
+            parent: self.plan.within,
+            ..holder
+        };
+        let record = with(self.plan.record.clone(), holder, self.request.contended);
+        self.go(Step::Putting, Act::Put(next_revision(record)))
+    }
+
+    /// It is not ours now: waits in the queue, if it is to wait, and is not there yet.
+    fn line_up(&mut self) -> Next<Outcome> {
+        match self.request.ticket {
+            _ if self.request.queueing == Queueing::Never => self.go(Step::Unlocking, Act::Unlock),
+            // The holder in whose job it waited is over, or has begun to be one.
+            Some(ticket) if ticket.within != self.plan.within => {
+                self.go(Step::Moving, Act::LeaveQueue)
+            }
+            Some(_) => self.go(Step::Unlocking, Act::Unlock),
+            None => self.enter_queue(),
+        }
+    }
+
+    fn enter_queue(&mut self) -> Next<Outcome> {
+        let waiting = &self.queue.waiting;
+        let evicted: Vec<TicketId> = match self.request.queueing {
+            Queueing::Last(most) if waiting.len() >= most && most > 1 => {
+                self.is_full = true;
+                return self.go(Step::Unlocking, Act::Unlock);
+            }
+            Queueing::Last(1) => waiting.clone(),
+            Queueing::Ahead => waiting.iter().copied().filter(|t| t.number == AHEAD).collect(),
+            Queueing::Last(_) | Queueing::Never => Vec::new(),
+        };
+        match evicted.is_empty() {
+            true => self.enqueue(),
+            false => self.go(Step::Evicting, Act::Evict(evicted)),
+        }
+    }
+
+    fn enqueue(&mut self) -> Next<Outcome> {
+        let ahead = self.request.queueing == Queueing::Ahead;
+        let spot = Spot { within: self.plan.within, ahead };
+        self.go(Step::Enqueuing, Act::Enqueue(spot))
     }
 }
 

@@ -1,15 +1,17 @@
 //! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
 //!
 //! [`claim::Claim`], [`release::Release`], [`clear::Clear`] and [`withdraw::Withdraw`] are machines
-//! without I/O: each is
-//! told the [`Answer`] to its last [`Act`] and says the next. [`crate::transaction`] executes the
+//! without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
+//! [`claims::Claims`] runs claims of several machines as one. [`crate::transaction`] executes the
 //! acts on the real state directory; a model can execute them on an imagined one. The order of the
 //! acts *is* the protocol, and it stands here and nowhere else.
 
 pub mod claim;
+pub mod claims;
 pub mod clear;
 pub mod release;
 pub mod rewrite;
+pub mod want;
 pub mod withdraw;
 
 #[cfg(test)]
@@ -18,20 +20,30 @@ mod fixtures;
 use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Holder, Record};
+use crate::machine::ticket::{Spot, TicketId};
+use want::Standing;
 
 /// One step that the protocol asks for. Each says what a crash right after it leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Act {
     /// Take the machine lock. Left behind: nothing; the lock goes with its process.
     Lock,
-    /// Feel the waiters in the queue before this ticket, or all. Left behind: nothing.
-    FeelQueue(Option<u64>),
+    /// Feel the waiters of a queue, of which there is one outside and one in the job of each holder.
+    /// Left behind: nothing.
+    FeelQueue {
+        /// In whose job.
+        within: Option<u64>,
+        /// Only those before our ticket, which has this number.
+        before: Option<u64>,
+    },
     /// Unlink these tickets, whose waiters are gone. Left behind: as before.
-    SweepQueue(Vec<u64>),
+    SweepQueue(Vec<TicketId>),
     /// Read the record and judge everybody in it. Left behind: nothing.
     Read,
-    /// Take a ticket, the last in the queue. Left behind: a slack one, which everybody passes over.
-    Enqueue,
+    /// Take these waiters' places from them, and tell them. Left behind: some who keep theirs.
+    Evict(Vec<TicketId>),
+    /// Take a ticket. Left behind: a slack one, which everybody passes over.
+    Enqueue(Spot),
     /// Give our ticket back. Left behind: nothing.
     LeaveQueue,
     /// Make a lifeline for this token, taut. Left behind: a slack lifeline that nobody names,
@@ -43,9 +55,10 @@ pub enum Act {
     ReadAgain,
     /// Unlink these slack lifelines, and what else crashes left half made.
     Sweep(Vec<u64>),
-    /// Fork the job behind its gate, and tell it this token. Left behind: a child that reads end-of-file from its gate, or
-    /// is killed by its parent-death signal, and never becomes the job.
-    Fork(u64),
+    /// Fork the job behind its gate, and tell it its tokens, one for each machine. Left behind: a child
+    /// that reads end-of-file from its gate, or is killed by its parent-death signal, and never
+    /// becomes the job.
+    Fork(Vec<u64>),
     /// Put this record in place, unless lock file or record were replaced meanwhile. Left behind:
     /// a record that names a child which never became the job: a phantom.
     Put(Box<Record>),
@@ -76,14 +89,18 @@ pub enum Answer {
     Queue(Queue),
     /// To `Read`.
     Seen(Box<Seen>),
+    /// To `MakeLifeline`: its identity, for the record.
+    Made(String),
     /// To `MakeLifeline`: that token has one already.
     Taken,
     /// To `FeelOthers`.
     Felt(Felt),
-    /// To `Fork`: the holder to record, its lifeline and processes filled in.
+    /// To `Fork`: the holder to record, its processes filled in.
     Born(Box<Holder>),
     /// To `ReadAgain` and `Put`: somebody else rewrote the record, or replaced the lock file.
     Changed,
+    /// To what waits for the other machines of a claim ([`claims`]): one of them is not to be had.
+    Refused,
 }
 
 /// A record and everybody in it, judged.
@@ -112,9 +129,11 @@ pub struct Judged {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Queue {
     /// Those who wait.
-    pub waiting: Vec<u64>,
+    pub waiting: Vec<TicketId>,
     /// Those who are gone, or can't be proven to be there: nobody waits for them.
-    pub gone: Vec<u64>,
+    pub gone: Vec<TicketId>,
+    /// Our own ticket is not there any more.
+    pub is_lost: bool,
 }
 
 /// How all lifelines but our own felt.
@@ -145,6 +164,11 @@ pub trait Protocol {
 }
 
 impl Judged {
+    /// What decides who may go beside it.
+    pub fn standing(&self) -> Standing<'_> {
+        (&self.subject, &self.judgement.verdict)
+    }
+
     /// Whether the subject is a phantom.
     pub fn is_phantom(&self) -> bool {
         matches!(self.judgement.verdict, Verdict::Phantom(_))

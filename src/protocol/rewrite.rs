@@ -67,6 +67,16 @@ pub fn with(mut record: Record, holder: Holder, contended: bool) -> Record {
     record
 }
 
+/// The record without a run that never began.
+pub fn without_run(mut record: Record, token: u64) -> Record {
+    let named = record.holders.len();
+    record.holders.retain(|holder| holder.token != token);
+    if record.holders.len() < named {
+        record.counters.runs = record.counters.runs.saturating_sub(1);
+    }
+    record
+}
+
 /// The record one revision on: every rewrite that is put in place goes through here.
 pub fn next_revision(mut record: Record) -> Box<Record> {
     record.revision = record.revision.saturating_add(1);

@@ -95,6 +95,7 @@ fn counted(mut record: Record, why: Why) -> Record {
         Why::Skipped => &mut counters.skipped,
         Why::Reused => &mut counters.reused,
         Why::TimedOut => &mut counters.timed_out,
+        Why::Replaced => &mut counters.replaced,
     };
     *counter = counter.saturating_add(1);
     record

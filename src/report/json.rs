@@ -80,7 +80,8 @@ fn queued_json((index, queued): (usize, &Queued)) -> Value {
         Ok(Value::Object(object)) => object,
         _ => Map::new(),
     };
-    object.insert("ticket".to_owned(), json!(queued.number));
+    object.insert("ticket".to_owned(), json!(queued.id.number));
+    object.insert("within".to_owned(), json!(queued.id.within));
     object.insert("position".to_owned(), json!(index + 1));
     Value::Object(object)
 }

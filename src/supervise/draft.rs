@@ -11,7 +11,7 @@ use crate::identity::host::INITIAL_PID_NS;
 use crate::identity::stat::Stat;
 use crate::identity::verdict::Observer;
 use crate::machine::argument::Argument;
-use crate::machine::record::{Context, HeldBy, Holder, Mode, State, Unknown};
+use crate::machine::record::{Context, HeldBy, Holder, State, Unknown};
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::parent_death_signal;
 use crate::transaction::now;
@@ -38,8 +38,8 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     let holder = Holder {
         token: 0,
-        mode: Mode::Exclusive,
-        slots: 1,
+        mode: plan.mode,
+        slots: plan.slots,
         parent: None,
         state: State::Running,
         held_by: HeldBy::Job,

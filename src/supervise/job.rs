@@ -4,13 +4,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use super::environment::{Environment, Holds};
+use super::environment::Environment;
 use super::notify::Notifier;
 use super::policy::{self, Group};
 use super::program::Program;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
+use crate::machine::holds::Holds;
 use crate::machine::record::Holder;
 use crate::machine::ticket::Ticket;
 use crate::report::human;
@@ -20,7 +21,8 @@ use crate::sys::fork::{
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
 use crate::sys::wait::{Ended, peek};
-use crate::transaction::{Nursery, now};
+use crate::transaction::joint::Nursery;
+use crate::transaction::now;
 
 /// What a job is made from, and the job once it is born.
 #[derive(Debug)]
@@ -63,8 +65,8 @@ impl Job {
         Self { program, draft, setting, early, child: None, pidfd: None, gate_error: None }
     }
 
-    fn fork_child(&mut self, token: u64, close: &[RawFd]) -> io::Result<ProcessId> {
-        let envp = self.setting.environment.with_token(token);
+    fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
+        let envp = self.setting.environment.with_tokens(tokens);
         let image = Image::new(self.program.path(), self.program.argv(), envp);
         let setup = Setup {
             mask: self.setting.mask,
@@ -109,8 +111,8 @@ impl Job {
         self.setting.mask
     }
 
-    /// What the job that started us holds.
-    pub fn outer_holds(&self) -> &Holds {
+    /// What the job that we are part of holds.
+    pub fn holds(&self) -> &Holds {
         self.setting.environment.outer()
     }
 
@@ -206,10 +208,10 @@ fn fork(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
 }
 
 impl Nursery for Job {
-    fn fork(&mut self, token: u64, keep_out: &[RawFd]) -> Result<Holder, Error> {
-        let job = self.fork_child(token, keep_out).map_err(Error::io("start the job"))?;
+    fn fork(&mut self, tokens: &[u64], keep_out: &[RawFd]) -> Result<Holder, Error> {
+        let job = self.fork_child(tokens, keep_out).map_err(Error::io("start the job"))?;
         self.draft.started_at = now().0;
-        Ok(Holder { token, job: Some(job), ..self.draft.clone() })
+        Ok(Holder { job: Some(job), ..self.draft.clone() })
     }
 
     fn open_gate(&mut self) {
@@ -232,8 +234,8 @@ impl Nursery for Job {
         }
     }
 
-    fn ticket(&self) -> Result<Ticket, Error> {
-        Ok(Ticket::of(&self.draft, now().0))
+    fn ticket(&self) -> Ticket {
+        Ticket::of(&self.draft, self.holds().clone(), now().0)
     }
 
     fn abandon(&mut self) {

@@ -14,7 +14,7 @@ use crate::mutant::{Broken, Mutant};
 use crate::world::{JobState, World};
 
 /// The holder that process `index` records for its child `job`.
-pub fn holder(token: u64, job: usize, index: usize, world: &World) -> Holder {
+pub fn holder(job: usize, index: usize, world: &World) -> Holder {
     static BLANK: OnceLock<Holder> = OnceLock::new();
     let blank = BLANK.get_or_init(|| {
         serde_json::from_value(serde_json::json!({
@@ -26,7 +26,6 @@ pub fn holder(token: u64, job: usize, index: usize, world: &World) -> Holder {
         .unwrap()
     });
     let mut holder = blank.clone();
-    holder.token = token;
     holder.host.boot_id = boot_id(world.boot);
     holder.dies_with_supervisor = world.contained;
     let number = |number: usize| i32::try_from(number).unwrap();

@@ -27,6 +27,10 @@ pub enum Mutant {
     IgnoreTheToken,
     /// Nobody before us in the queue is heeded.
     JumpTheQueue,
+    /// Whoever holds the machine counts as sharing it.
+    TakeWritersForReaders,
+    /// A run whose place was taken goes on as if it had it.
+    RunAllTheSame,
     /// A slack lifeline counts as proof before the job can have died with its supervisor.
     ShortGrace,
     /// A record that changed is not noticed, neither when it is read again nor right before it is

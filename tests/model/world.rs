@@ -6,21 +6,34 @@
 use std::collections::BTreeMap;
 
 use jobguard::machine::record::Record;
+use jobguard::machine::ticket::TicketId;
 use jobguard::protocol::Act;
-use jobguard::protocol::claim::Claim;
 use jobguard::protocol::clear::Clear;
 use jobguard::protocol::release::Release;
 use jobguard::protocol::withdraw::Withdraw;
 
 mod acts;
 mod faults;
+mod roles;
 mod steps;
+
+use steps::Single;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// `jobguard -m m1 -- job`.
     Run,
+    /// `jobguard -s -m m1 -- job`.
+    Read,
+    /// `jobguard --slots 2 -m m1 -- job`.
+    Slot,
+    /// `jobguard -m m1 -- job`, called by the job of that process.
+    Inner(usize),
+    /// `jobguard --max-pending 1 -m m1 -- job`.
+    Newest,
+    /// Ahead of the queue, as with `--on-busy replace`; the holder is not ended here.
+    Ahead,
     /// `jobguard -n -m m1 -- job`.
     Try,
     /// `jobguard clear m1`.
@@ -44,7 +57,7 @@ pub struct World {
     /// Every lifeline there is, by token, and the process that reads it.
     pub lifelines: BTreeMap<u64, Option<usize>>,
     /// Every ticket there is, and the process that waits with it.
-    pub queue: BTreeMap<u64, Option<usize>>,
+    pub queue: BTreeMap<TicketId, Option<usize>>,
     pub processes: Vec<Process>,
     /// Every child ever forked; its index is its identity.
     pub jobs: Vec<Job>,
@@ -109,7 +122,7 @@ impl JobState {
 /// A jobguard.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Process {
-    role: Role,
+    pub role: Role,
     pub life: Life,
     /// The lock file that is open, and whether it is locked.
     opened: Option<u8>,
@@ -120,17 +133,21 @@ pub struct Process {
     token: u64,
     pub job: Option<usize>,
     /// Its place in the queue.
-    ticket: Option<u64>,
+    pub ticket: Option<TicketId>,
+    /// Somebody took its place.
+    evicted: bool,
     /// Stopped, and nobody continues it.
     stopped: bool,
     /// A rewrite that has had its last look.
     looked: bool,
+    /// A record that it replaced though it was not the one it had seen.
+    displaced: Option<Box<Record>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Life {
     NotStarted,
-    Claiming(Claim, Act),
+    Claiming(Single, Act),
     Waiting,
     Supervising,
     Releasing(Release, Act),
@@ -169,8 +186,10 @@ impl Process {
             token: 0,
             job: None,
             ticket: None,
+            evicted: false,
             stopped: false,
             looked: false,
+            displaced: None,
         }
     }
 
@@ -184,7 +203,9 @@ impl Process {
 
     /// Whether nothing more is to be expected of it.
     pub fn is_at_rest(&self) -> bool {
-        self.stopped || self.is_over()
+        // What nobody has called need not begin.
+        let uncalled = self.life == Life::NotStarted && matches!(self.role, Role::Inner(_));
+        self.stopped || self.is_over() || uncalled
     }
 }
 

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::MachineDir;
 use crate::error::Error;
-use crate::identity::lifeline::{Feel, Lifeline, LifelineId, feel, whose};
+use crate::identity::lifeline::{Ends, Feel, Lifeline, LifelineId, feel, whose};
 use crate::machine::record::MAX_TOKEN;
 use crate::report::escape::escape_path;
 use crate::sys::file::{entries, link_in, open_dir, unlinkat};
@@ -36,7 +36,7 @@ impl MachineDir {
                 escape_path(&self.path)
             )));
         }
-        self.place_lifeline(self.fd.as_fd(), &lifeline_name(token))
+        self.place_lifeline(self.fd.as_fd(), &lifeline_name(token), Ends::Read)
     }
 
     /// Makes a lifeline `target` in `dir`, this machine's or one in it; `None` when that name is not
@@ -48,16 +48,17 @@ impl MachineDir {
         &self,
         dir: BorrowedFd<'_>,
         target: &str,
+        ends: Ends,
     ) -> Result<Option<Lifeline>, Error> {
         let cannot = |error: io::Error| self.cannot("make", target)(error);
         let hidden = format!(".{target}.{}", std::process::id());
         let remove = || {
             let _ = unlinkat(dir, &hidden); // what stays is swept by a later claim
         };
-        let made = match Lifeline::create(dir, &hidden) {
+        let made = match Lifeline::create(dir, &hidden, ends) {
             Err(Errno::EEXIST) => {
                 remove(); // left by a process of our PID that crashed here
-                Lifeline::create(dir, &hidden)
+                Lifeline::create(dir, &hidden, ends)
             }
             made => made,
         };

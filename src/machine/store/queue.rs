@@ -4,7 +4,6 @@
 //! Passing over a waiter is always safe, so this inverts the rule for holders: who is not provably
 //! there is not there.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,18 +11,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+use nix::unistd::write;
 
 use super::{MachineDir, make_dir, write_new};
 use crate::error::Error;
-use crate::identity::lifeline::{Feel, Lifeline, feel, whose};
+use crate::identity::lifeline::{Ends, Feel, Lifeline, feel, try_feel, whose};
 use crate::machine::reading::is_overgrown;
-use crate::machine::ticket::Ticket;
+use crate::machine::ticket::{AHEAD, Spot, Ticket, TicketId};
 use crate::sys::file::{entries, open_dir, openat, rmdirat, unlinkat};
+use crate::sys::retry::retry;
 
 const QUEUE: &str = "queue";
-
-/// Numbers from here on are nobody's: a million waiters a second would take ten thousand years.
-const MAX_TICKET: u64 = 1 << 58;
 
 /// So many before us are watched, and so many watch the holders: when the head is gone, or does
 /// nothing, the next is there, and has a successor who knows it.
@@ -35,10 +33,22 @@ const MAX_BYTES: u64 = 16 << 20;
 /// A place in the queue: whoever keeps it waits. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Place {
-    /// Its number.
-    pub number: u64,
+    /// Its ticket.
+    pub id: TicketId,
     lifeline: Lifeline,
     queue: OwnedFd,
+    told: bool,
+}
+
+/// What became of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is still ours.
+    Kept,
+    /// Somebody removed it, and another may have it by now.
+    Lost,
+    /// A newer run took it from us (see [`MachineDir::evict`]).
+    Taken,
 }
 
 impl AsFd for Place {
@@ -48,85 +58,149 @@ impl AsFd for Place {
 }
 
 impl Place {
-    /// Whether it is still ours: somebody may have removed it, and another have it by now.
+    /// What has become of it.
+    pub fn fate(&mut self) -> Fate {
+        // Anybody may write into it, so that alone means nothing; but it wakes us, and is taken out.
+        self.told |= self.lifeline.drain();
+        match (self.is_there(), self.told) {
+            (true, _) => Fate::Kept,
+            (false, false) => Fate::Lost,
+            (false, true) => Fate::Taken,
+        }
+    }
+
+    /// Whether it is still ours.
     pub fn is_there(&self) -> bool {
         let Ok(id) = self.lifeline.id() else { return true };
-        whose(self.queue.as_fd(), &self.number.to_string()).is_some_and(|(found, _)| found == id)
+        whose(self.queue.as_fd(), &self.id.to_string()).is_some_and(|(found, _)| found == id)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         if self.is_there() {
-            remove(&self.queue, self.number);
+            remove(&self.queue, self.id);
         }
     }
+}
+
+/// Whom to feel in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// In which queue: outside, or in the job of a holder.
+    pub within: Option<u64>,
+    /// Before which number; `None`: to the end.
+    pub before: Option<u64>,
+    /// Not more than so many of those who wait, from the last on.
+    pub at_most: usize,
 }
 
 /// Who waits, in order, and whose tickets were left behind.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    /// The numbers of those who are there.
-    pub waiting: Vec<u64>,
-    /// The write ends of the lifelines of the last of them: each errs when its owner leaves. Not of
-    /// all: there may be more waiters than descriptors.
-    pub nearest: VecDeque<OwnedFd>,
-    /// The numbers of those who are gone.
-    pub gone: Vec<u64>,
+    /// The tickets of those who are there.
+    pub waiting: Vec<TicketId>,
+    /// The write ends of the lifelines of the last [`NEAR`] of them: each errs when its owner leaves.
+    /// Not of all: there may be more waiters than descriptors.
+    pub nearest: Vec<OwnedFd>,
+    /// The tickets of those who are gone; where all were felt, those in other queues, too.
+    pub gone: Vec<TicketId>,
     /// There is a queue, even if nobody is in it.
     pub is_made: bool,
 }
 
 impl MachineDir {
-    /// Feels those who wait before the ticket `before`, or all.
-    pub fn waiters(&self, before: Option<u64>) -> Result<Waiters, Error> {
+    /// Feels those who wait in a stretch of the queue.
+    ///
+    /// # Errors
+    /// Also when descriptors or memory are short: nobody is passed over for our want of them.
+    pub fn waiters(&self, stretch: Stretch) -> Result<Waiters, Error> {
         let mut waiters = Waiters::default();
         let Some(queue) = self.open_queue()? else { return Ok(waiters) };
         waiters.is_made = true;
-        for number in self.list_queue(&queue)?.numbers {
-            if before.is_some_and(|before| number >= before) {
+        for id in self.list_queue(&queue)?.tickets.into_iter().rev() {
+            let is_ours = id.within == stretch.within;
+            if is_ours && stretch.before.is_some_and(|before| id.number >= before) {
+                continue;
+            }
+            if waiters.waiting.len() >= stretch.at_most {
                 break;
             }
-            match feel(queue.as_fd(), &number.to_string(), None) {
-                Feel::Taut(lifeline) => {
-                    waiters.waiting.push(number);
-                    waiters.nearest.push_back(lifeline);
-                    if waiters.nearest.len() > NEAR {
-                        waiters.nearest.pop_front();
+            match try_feel(queue.as_fd(), &id.to_string(), None) {
+                Ok(Feel::Taut(lifeline)) if is_ours => {
+                    waiters.waiting.push(id);
+                    if waiters.nearest.len() < NEAR {
+                        waiters.nearest.push(lifeline);
                     }
                 }
-                Feel::Slack | Feel::Missing => waiters.gone.push(number),
-                Feel::Unknown(_) => {} // passed over, and left alone
+                Ok(Feel::Slack | Feel::Missing) => waiters.gone.push(id),
+                Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+                    return Err(self.cannot("feel", QUEUE)(errno.into()));
+                }
+                Ok(Feel::Taut(_) | Feel::Unknown(_)) | Err(_) => {} // passed over, and left alone
             }
         }
+        waiters.waiting.reverse();
+        waiters.gone.reverse();
         Ok(waiters)
     }
 
+    /// The tickets of all who wait, outside and in the jobs of holders, in order.
+    pub fn all_waiters(&self) -> Result<Vec<TicketId>, Error> {
+        let Some(queue) = self.open_queue()? else { return Ok(Vec::new()) };
+        let mut tickets = self.list_queue(&queue)?.tickets;
+        tickets.retain(|id| matches!(feel(queue.as_fd(), &id.to_string(), None), Feel::Taut(_)));
+        tickets.sort_unstable_by_key(|id| (id.within, id.number));
+        Ok(tickets)
+    }
+
+    /// Takes their places from these waiters, and tells them. Under the machine lock.
+    pub fn evict(&self, waiting: &[TicketId]) {
+        let Ok(Some(queue)) = self.open_queue() else { return };
+        for id in waiting {
+            let lifeline = match feel(queue.as_fd(), &id.to_string(), None) {
+                Feel::Taut(lifeline) => Some(lifeline),
+                _ => None, // gone, and as good as told
+            };
+            // Before, so that nobody takes its place for lost who looks in between; and after, when
+            // there is something to see.
+            let tell = || {
+                let _ = lifeline.as_ref().map(|fd| retry(|| write(fd, b"!"))); // full, it wakes, too
+            };
+            tell();
+            remove(&queue, *id);
+            tell();
+        }
+    }
+
     /// What a waiter says of itself, if it can be read.
-    pub fn ticket(&self, number: u64) -> Option<Ticket> {
+    pub fn ticket(&self, id: TicketId) -> Option<Ticket> {
         let queue = self.open_queue().ok()??;
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&queue, ticket_name(number).as_str(), flags, Mode::empty()).ok()?;
+        let file = openat(&queue, ticket_name(id).as_str(), flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
         File::from(file).take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
         (!is_overgrown(&bytes)).then(|| serde_json::from_slice(&bytes).ok())?
     }
 
-    /// Takes the last place in the queue, under the machine lock.
+    /// Takes a place in a queue, the last one or the one ahead of all. Under the machine lock.
     ///
     /// The ticket is there before the lifeline has its name: who is seen to wait can be read.
-    pub fn enqueue(&self, ticket: &Ticket) -> Result<Place, Error> {
+    pub fn enqueue(&self, spot: Spot, ticket: &Ticket) -> Result<Place, Error> {
         let cannot = |error: io::Error| self.cannot("write", QUEUE)(error);
         let bytes = serde_json::to_vec(ticket).map_err(|error| cannot(error.into()))?;
         let mut queue = self.make_queue()?;
-        let mut number = 0;
+        let mut number = AHEAD;
         for _ in 0..MAX_TRIES {
             let listing = self.list_queue(&queue)?;
             for name in &listing.scratch {
                 let _ = unlinkat(&queue, name); // left by a crash; the next tries again
             }
-            number = listing.numbers.last().map_or(number, |last| number.max(*last)) + 1;
-            match write_new(queue.as_fd(), &ticket_name(number), &bytes) {
+            if !spot.ahead {
+                number = listing.tickets.last().map_or(number, |id| number.max(id.number)) + 1;
+            }
+            let id = TicketId { number, within: spot.within };
+            match write_new(queue.as_fd(), &ticket_name(id), &bytes) {
                 // Removed by a claim under another lock file.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
                     queue = self.make_queue()?;
@@ -134,8 +208,10 @@ impl MachineDir {
                 }
                 written => written.map_err(cannot)?,
             }
-            if let Some(lifeline) = self.place_lifeline(queue.as_fd(), &number.to_string())? {
-                return Ok(Place { number, lifeline, queue });
+            if let Some(lifeline) =
+                self.place_lifeline(queue.as_fd(), &id.to_string(), Ends::Both)?
+            {
+                return Ok(Place { id, lifeline, queue, told: false });
             }
         }
         Err(cannot(Errno::EEXIST.into()))
@@ -150,8 +226,8 @@ impl MachineDir {
     }
 
     fn remove_if_empty(&self, queue: &OwnedFd) {
-        if let Ok(Listing { numbers, scratch }) = self.list_queue(queue)
-            && numbers.is_empty()
+        if let Ok(Listing { tickets, scratch }) = self.list_queue(queue)
+            && tickets.is_empty()
         {
             for name in &scratch {
                 let _ = unlinkat(queue, name); // then the queue stays, and the next tries again
@@ -161,12 +237,12 @@ impl MachineDir {
     }
 
     /// Removes the tickets of waiters who are gone.
-    pub fn sweep_queue(&self, gone: &[u64]) {
+    pub fn sweep_queue(&self, gone: &[TicketId]) {
         if let Ok(Some(queue)) = self.open_queue() {
-            for number in gone {
+            for id in gone {
                 // Once more: a claim under another lock file may be making it.
-                if !matches!(feel(queue.as_fd(), &number.to_string(), None), Feel::Taut(_)) {
-                    remove(&queue, *number);
+                if !matches!(feel(queue.as_fd(), &id.to_string(), None), Feel::Taut(_)) {
+                    remove(&queue, *id);
                 }
             }
             self.remove_if_empty(&queue);
@@ -205,20 +281,16 @@ impl MachineDir {
         let mut listing = Listing::default();
         for entry in listed {
             let Ok(name) = entry.file_name().to_str() else { continue };
-            let number = name.strip_suffix(TICKET).unwrap_or(name);
-            match number.parse::<u64>() {
-                // Not what we would have written is not ours.
-                Ok(parsed) if parsed < MAX_TICKET && number == parsed.to_string() => {
-                    listing.numbers.push(parsed);
-                }
-                _ if !matches!(name, "." | "..") && name.starts_with('.') => {
+            match TicketId::parse(name.strip_suffix(TICKET).unwrap_or(name)) {
+                Some(id) => listing.tickets.push(id),
+                None if !matches!(name, "." | "..") && name.starts_with('.') => {
                     listing.scratch.push(name.to_owned());
                 }
-                _ => {}
+                None => {} // not what we would have written is not ours
             }
         }
-        listing.numbers.sort_unstable();
-        listing.numbers.dedup();
+        listing.tickets.sort_unstable();
+        listing.tickets.dedup();
         Ok(listing)
     }
 }
@@ -226,8 +298,8 @@ impl MachineDir {
 /// What lies in a queue.
 #[derive(Debug, Default)]
 struct Listing {
-    /// All numbers, in order, whether anybody waits there or not.
-    numbers: Vec<u64>,
+    /// All tickets, in order, whether anybody waits there or not.
+    tickets: Vec<TicketId>,
     /// Lifelines half made.
     scratch: Vec<String>,
 }
@@ -237,12 +309,12 @@ const MAX_TRIES: usize = 100;
 
 const TICKET: &str = ".json";
 
-fn ticket_name(number: u64) -> String {
-    format!("{number}{TICKET}")
+fn ticket_name(id: TicketId) -> String {
+    format!("{id}{TICKET}")
 }
 
 /// The ticket first: as long as the lifeline is there nobody else takes the number.
-fn remove(queue: &OwnedFd, number: u64) {
-    let _ = unlinkat(queue, &ticket_name(number)); // what stays is swept by a later claim
-    let _ = unlinkat(queue, &number.to_string()); // as above
+fn remove(queue: &OwnedFd, id: TicketId) {
+    let _ = unlinkat(queue, &ticket_name(id)); // what stays is swept by a later claim
+    let _ = unlinkat(queue, &id.to_string()); // as above
 }

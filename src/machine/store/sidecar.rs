@@ -1,6 +1,6 @@
 //! The record's file. It is always whole: every rewrite makes a new one and exchanges it with the old.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +26,7 @@ pub const MAX_RECORD: u64 = 16 << 20;
 const RECORD: &str = "record.json";
 
 /// A record file as it was read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Snapshot {
     /// What it says.
     pub reading: Reading,
@@ -34,11 +34,18 @@ pub struct Snapshot {
     pub modified: Option<i64>,
     /// Its bytes; `None` when there is no file, or none that was read.
     bytes: Option<Vec<u8>>,
+    /// The file, open, so that no other gets its inode number, and that number.
+    file: Option<(File, u64)>,
 }
 
 impl Snapshot {
     fn is_absent(&self) -> bool {
         self.bytes.is_none() && self.reading.subjects.is_empty()
+    }
+
+    /// Whether it was read from the file with this inode number.
+    fn is_at(&self, inode: u64) -> bool {
+        self.file.as_ref().is_none_or(|(_, read)| *read == inode)
     }
 
     fn is_damaged(&self) -> bool {
@@ -56,8 +63,8 @@ enum Contents {
     Absent,
     /// Why.
     Unreadable(String),
-    /// Its bytes, and when they were written.
-    Bytes(Vec<u8>, i64),
+    /// Its bytes, the file, and what it looked like.
+    Bytes(Vec<u8>, File, Metadata),
 }
 
 /// How a rewrite of the record went.
@@ -74,16 +81,17 @@ impl MachineDir {
     /// held.
     pub fn read(&self) -> Result<Snapshot, Error> {
         let name = self.name.as_str();
-        let (reading, modified, bytes) = match self.contents()? {
-            Contents::Absent => (Reading::absent(name), None, None),
-            Contents::Unreadable(why) => {
-                (Reading::only(name, Subject::Unreadable(why)), None, None)
-            }
-            Contents::Bytes(bytes, modified) => {
-                (Reading::parse(name, &bytes), Some(modified), Some(bytes))
-            }
-        };
-        Ok(Snapshot { reading, modified, bytes })
+        let unread = |reading| Snapshot { reading, modified: None, bytes: None, file: None };
+        Ok(match self.contents()? {
+            Contents::Absent => unread(Reading::absent(name)),
+            Contents::Unreadable(why) => unread(Reading::only(name, Subject::Unreadable(why))),
+            Contents::Bytes(bytes, file, meta) => Snapshot {
+                reading: Reading::parse(name, &bytes),
+                modified: Some(meta.mtime()),
+                bytes: Some(bytes),
+                file: Some((file, meta.ino())),
+            },
+        })
     }
 
     /// Whether the record is still what was read; a large one need not be parsed for that.
@@ -93,7 +101,7 @@ impl MachineDir {
             Contents::Unreadable(why) => {
                 seen.reading.subjects == [Subject::Unreadable(why)] && seen.bytes.is_none()
             }
-            Contents::Bytes(bytes, _) => seen.bytes.as_ref() == Some(&bytes),
+            Contents::Bytes(bytes, ..) => seen.bytes.as_ref() == Some(&bytes),
         })
     }
 
@@ -123,8 +131,11 @@ impl MachineDir {
             ));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-        file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
-        Ok(Contents::Bytes(bytes, meta.mtime()))
+        (&file)
+            .take(MAX_RECORD + 1)
+            .read_to_end(&mut bytes)
+            .map_err(self.cannot("read", RECORD))?;
+        Ok(Contents::Bytes(bytes, file, meta))
     }
 
     /// Puts `record` in place of the one in `seen`, unless somebody else replaced that one, or the
@@ -172,6 +183,12 @@ impl MachineDir {
         let how = if seen.is_absent() { Rename::NoReplace } else { Rename::Exchange };
         let ours = lstatat(dir, scratch)?.st_ino;
         match rename_in(dir, &from, to, how) {
+            // Somebody under another lock file was faster, between the last look and this: undone. Who
+            // read ours meanwhile has felt the lifelines of all that it did not name.
+            Ok(()) if how == Rename::Exchange && !seen.is_at(lstatat(dir, scratch)?.st_ino) => {
+                retry(|| rename_in(dir, &from, to, Rename::Exchange))?;
+                return Ok(Put::Overtaken);
+            }
             Ok(()) => {}
             // A file system in user space may have done it all the same: twice would undo it.
             Err(error) if error.is_interruption() => {

@@ -13,20 +13,31 @@ fn born() -> Answer {
     Answer::Born(Box::new(holder(0)))
 }
 
-/// A claim that has felt this queue, and reads.
-fn reading(request: Request, queue: Queue) -> Claim {
+/// A claim that has read this and felt this queue, and what it does then.
+fn decided(request: Request, answer: Answer, queue: Queue) -> (Claim, Act) {
+    let before = request.ticket.map(|ticket| ticket.number);
     let mut claim = Claim::new("m1", request);
     assert_eq!(act(&mut claim, Answer::Begin), Act::Lock);
-    assert_eq!(act(&mut claim, Answer::Done), Act::FeelQueue(request.ticket));
-    assert_eq!(act(&mut claim, Answer::Queue(queue)), Act::Read);
-    claim
+    assert_eq!(act(&mut claim, Answer::Done), Act::Read);
+    assert_eq!(act(&mut claim, answer), Act::FeelQueue { within: None, before });
+    let decided = act(&mut claim, Answer::Queue(queue));
+    (claim, decided)
+}
+
+/// A claim with nobody in the queue.
+fn alone(answer: Answer) -> (Claim, Act) {
+    decided(Request::default(), answer, Queue::default())
+}
+
+fn made() -> Answer {
+    Answer::Made("1:2".to_owned())
 }
 
 /// A claim that has read this and goes for the machine; it has made its lifeline.
 fn going(answer: Answer) -> Claim {
-    let mut claim = reading(Request::default(), Queue::default());
-    assert_eq!(act(&mut claim, answer), Act::MakeLifeline(NOW_MS));
-    assert_eq!(act(&mut claim, Answer::Done), Act::FeelOthers);
+    let (mut claim, decided) = alone(answer);
+    assert_eq!(decided, Act::MakeLifeline(NOW_MS));
+    assert_eq!(act(&mut claim, made()), Act::FeelOthers);
     claim
 }
 
@@ -35,7 +46,7 @@ fn forking(answer: Answer) -> Claim {
     let mut claim = going(answer);
     assert_eq!(act(&mut claim, felt(&[], &[3])), Act::ReadAgain);
     assert_eq!(act(&mut claim, Answer::Done), Act::Sweep(vec![3]));
-    assert_eq!(act(&mut claim, Answer::Done), Act::Fork(NOW_MS));
+    assert_eq!(act(&mut claim, Answer::Done), Act::Fork(vec![NOW_MS]));
     claim
 }
 
@@ -45,6 +56,7 @@ fn nothing_of_the_job_runs_before_the_record_is_in_place() {
     let record = put(act(&mut claim, born()));
     assert_eq!((record.revision, record.token), (6, NOW_MS));
     assert_eq!(record.holders[0].token, NOW_MS);
+    assert_eq!(record.holders[0].lifeline.as_deref(), Some("1:2"));
     assert_eq!((record.counters.runs, record.counters.contended), (1, 0));
     assert_eq!(logged(act(&mut claim, Answer::Done)), 0);
     assert_eq!(act(&mut claim, Answer::Done), Act::Unlink(vec![]));
@@ -68,19 +80,16 @@ fn a_phantoms_lifeline_goes_after_the_record_that_named_it() {
 #[test]
 fn a_held_machine_is_left_as_it_is() {
     for verdict in [Verdict::Live, Verdict::Finishing] {
-        let mut claim = reading(Request::default(), Queue::default());
-        assert_eq!(act(&mut claim, seen(&[(7, verdict)])), Act::Unlock);
-        let Outcome::Busy { holders, cleared } = end(&mut claim, Answer::Done) else {
-            panic!("not busy");
-        };
-        assert_eq!((holders[0].subject.token(), cleared.len()), (7, 0));
+        let (mut claim, decided) = alone(seen(&[(7, verdict)]));
+        assert_eq!(decided, Act::Unlock);
+        assert_eq!(end(&mut claim, Answer::Done), BUSY);
     }
 }
 
 #[test]
 fn beside_a_live_holder_phantoms_are_cleared_all_the_same() {
-    let mut claim = reading(Request::default(), Queue::default());
-    let record = put(act(&mut claim, seen(&[(7, gone()), (8, Verdict::Live)])));
+    let (mut claim, decided) = alone(seen(&[(7, gone()), (8, Verdict::Live)]));
+    let record = put(decided);
     assert_eq!(record.holders[0].token, 8);
     assert_eq!(record.counters.runs, 0);
     assert_eq!(logged(act(&mut claim, Answer::Done)), 1);
@@ -94,11 +103,7 @@ fn a_taut_lifeline_that_nobody_names_is_yielded_to() {
     let mut claim = going(seen(&[(7, gone())]));
     assert_eq!(act(&mut claim, felt(&[9], &[])), Act::DropLifeline);
     assert_eq!(act(&mut claim, Answer::Done), Act::Unlock);
-    let Outcome::Busy { holders, cleared } = end(&mut claim, Answer::Done) else {
-        panic!("not busy");
-    };
-    assert_eq!(holders[0].subject, Subject::Unrecorded(9));
-    assert_eq!(cleared, []); // the record was not rewritten
+    assert_eq!(end(&mut claim, Answer::Done), BUSY); // the record was not rewritten
 }
 
 #[test]
@@ -124,17 +129,19 @@ fn a_claim_that_is_overtaken_at_the_last_moment_ends_its_child() {
     assert_eq!(act(&mut claim, Answer::Changed), Act::Abandon);
     assert_eq!(act(&mut claim, Answer::Done), Act::DropLifeline);
     assert_eq!(act(&mut claim, Answer::Done), Act::Read);
-    assert_eq!(act(&mut claim, seen(&[(7, Verdict::Live)])), Act::Unlock);
+    let queue = Act::FeelQueue { within: None, before: None };
+    assert_eq!(act(&mut claim, seen(&[(7, Verdict::Live)])), queue);
+    assert_eq!(act(&mut claim, Answer::Queue(Queue::default())), Act::Unlock);
 }
 
 #[test]
 fn a_token_is_never_given_twice() {
     // Above the record's, also when the clock stepped back.
-    let mut claim = reading(Request::default(), Queue::default());
-    assert_eq!(act(&mut claim, seen(&[(5000, gone())])), Act::MakeLifeline(5001));
+    let (mut claim, decided) = alone(seen(&[(5000, gone())]));
+    assert_eq!(decided, Act::MakeLifeline(5001));
     // Above every lifeline there is, also when the record was lost.
     assert_eq!(act(&mut claim, Answer::Taken), Act::MakeLifeline(5002));
-    assert_eq!(act(&mut claim, Answer::Done), Act::FeelOthers);
+    assert_eq!(act(&mut claim, made()), Act::FeelOthers);
     assert_eq!(act(&mut claim, felt(&[], &[6000, 5001])), Act::DropLifeline);
     assert_eq!(act(&mut claim, Answer::Done), Act::MakeLifeline(6001));
 }
@@ -147,36 +154,48 @@ fn a_wrong_answer_ends_the_claim() {
     assert_eq!(end(&mut claim, Answer::Done), Outcome::Misled);
 }
 
-const WAITS: Request = Request { contended: false, queues: true, ticket: None, passes: 0 };
-const LAST: Request = Request { contended: true, queues: true, ticket: Some(9), passes: 0 };
+const BUSY: Outcome = Outcome::Busy { cleared: Vec::new(), is_full: false };
+const MANY: Queueing = Queueing::Last(usize::MAX);
+
+fn waits(queueing: Queueing) -> Request {
+    Request { queueing, ..Request::default() }
+}
+
+fn has_ticket(within: Option<u64>) -> Request {
+    let ticket = Some(TicketId { number: 9, within });
+    Request { contended: true, queueing: MANY, ticket, ..Request::default() }
+}
+
+fn tickets(numbers: &[u64]) -> Vec<TicketId> {
+    numbers.iter().map(|number| TicketId { number: *number, within: None }).collect()
+}
 
 fn queue(waiting: &[u64]) -> Queue {
-    Queue { waiting: waiting.to_vec(), gone: Vec::new() }
+    Queue { waiting: tickets(waiting), ..Queue::default() }
 }
+
+const BEHIND: Act = Act::Enqueue(Spot { within: None, ahead: false });
 
 #[rstest]
 #[case::held(&[], &[(7, Verdict::Live)])]
 #[case::not_our_turn(&[4], &[])]
 fn who_has_to_wait_lines_up_once(#[case] before: &[u64], #[case] holders: &[(u64, Verdict)]) {
-    let mut claim = reading(WAITS, queue(before));
-    assert_eq!(act(&mut claim, seen(holders)), Act::Enqueue);
+    let (mut claim, next) = decided(waits(MANY), seen(holders), queue(before));
+    assert_eq!(next, BEHIND);
     assert_eq!(act(&mut claim, Answer::Done), Act::Unlock);
-    assert!(matches!(end(&mut claim, Answer::Done), Outcome::Busy { .. }));
-    let mut again = reading(LAST, queue(before));
-    assert_eq!(act(&mut again, seen(holders)), Act::Unlock);
-    let mut impatient = reading(Request::default(), queue(before));
-    assert_eq!(act(&mut impatient, seen(holders)), Act::Unlock);
+    assert_eq!(end(&mut claim, Answer::Done), BUSY);
+    let (_, again) = decided(has_ticket(None), seen(holders), queue(before));
+    assert_eq!(again, Act::Unlock);
+    let (_, impatient) = decided(Request::default(), seen(holders), queue(before));
+    assert_eq!(impatient, Act::Unlock);
 }
 
 #[test]
 fn nobody_waits_for_those_who_are_gone() {
-    let mut claim = Claim::new("m1", WAITS);
-    act(&mut claim, Answer::Begin);
-    act(&mut claim, Answer::Done);
-    let felt = Queue { waiting: vec![], gone: vec![3, 4] };
-    assert_eq!(act(&mut claim, Answer::Queue(felt)), Act::SweepQueue(vec![3, 4]));
-    assert_eq!(act(&mut claim, Answer::Done), Act::Read);
-    assert_eq!(act(&mut claim, seen(&[])), Act::MakeLifeline(NOW_MS));
+    let felt = Queue { gone: tickets(&[3, 4]), ..Queue::default() };
+    let (mut claim, next) = decided(waits(MANY), seen(&[]), felt);
+    assert_eq!(next, Act::SweepQueue(tickets(&[3, 4])));
+    assert_eq!(act(&mut claim, Answer::Done), Act::MakeLifeline(NOW_MS));
 }
 
 #[rstest]
@@ -188,16 +207,15 @@ fn who_let_a_free_machine_go_by_is_passed_over(
     #[case] passes: usize,
     #[case] ours: bool,
 ) {
-    let mut claim = reading(Request { passes, ..LAST }, queue(before));
-    let next = act(&mut claim, seen(&[]));
+    let request = Request { passes, ..has_ticket(None) };
+    let (_, next) = decided(request, seen(&[]), queue(before));
     assert_eq!(next, if ours { Act::MakeLifeline(NOW_MS) } else { Act::Unlock });
 }
 
 #[test]
 fn the_ticket_goes_after_the_record_is_in_place() {
-    let mut claim = reading(LAST, queue(&[]));
-    act(&mut claim, seen(&[]));
-    act(&mut claim, Answer::Done);
+    let (mut claim, _) = decided(has_ticket(None), seen(&[]), queue(&[]));
+    act(&mut claim, made());
     act(&mut claim, felt(&[], &[]));
     act(&mut claim, Answer::Done);
     act(&mut claim, Answer::Done);
@@ -207,4 +225,83 @@ fn the_ticket_goes_after_the_record_is_in_place() {
     assert_eq!(act(&mut claim, Answer::Done), Act::Unlink(vec![]));
     assert_eq!(act(&mut claim, Answer::Done), Act::LeaveQueue);
     assert_eq!(act(&mut claim, Answer::Done), Act::Unlock);
+}
+
+#[test]
+fn who_lost_its_place_does_not_run() {
+    let lost = Queue { is_lost: true, ..Queue::default() };
+    let (mut claim, next) = decided(has_ticket(None), seen(&[]), lost);
+    assert_eq!(next, Act::Unlock);
+    assert_eq!(end(&mut claim, Answer::Done), BUSY);
+}
+
+#[rstest]
+#[case::few(Queueing::Last(3), &[4, 5], &[])]
+#[case::alone(Queueing::Last(1), &[4, 5], &[4, 5])]
+#[case::alone_already(Queueing::Last(1), &[], &[])]
+#[case::ahead(Queueing::Ahead, &[4, 5], &[])]
+#[case::ahead_of_one_who_was(Queueing::Ahead, &[0, 4, 5], &[0])]
+fn places_are_taken_from_others(
+    #[case] queueing: Queueing,
+    #[case] waiting: &[u64],
+    #[case] evicted: &[u64],
+) {
+    let held = seen(&[(7, Verdict::Live)]);
+    let (mut claim, mut next) = decided(waits(queueing), held, queue(waiting));
+    if !evicted.is_empty() {
+        assert_eq!(next, Act::Evict(tickets(evicted)));
+        next = act(&mut claim, Answer::Done);
+    }
+    let ahead = queueing == Queueing::Ahead;
+    assert_eq!(next, Act::Enqueue(Spot { within: None, ahead }));
+}
+
+#[test]
+fn too_many_wait_already() {
+    let held = seen(&[(7, Verdict::Live)]);
+    let (mut claim, next) = decided(waits(Queueing::Last(2)), held, queue(&[4, 5]));
+    assert_eq!(next, Act::Unlock);
+    let full = Outcome::Busy { cleared: vec![], is_full: true };
+    assert_eq!(end(&mut claim, Answer::Done), full);
+}
+
+/// Part of the run 7.
+fn nested(request: Request) -> Request {
+    Request { want: Want { holds: vec![7], ..Want::default() }, ..request }
+}
+
+#[test]
+fn within_a_holders_job_a_run_goes_beside_it() {
+    let mut claim = Claim::new("m1", nested(waits(MANY)));
+    act(&mut claim, Answer::Begin);
+    act(&mut claim, Answer::Done);
+    let queue = Act::FeelQueue { within: Some(7), before: None };
+    assert_eq!(act(&mut claim, seen(&[(7, Verdict::Live)])), queue);
+    assert_eq!(act(&mut claim, Answer::Queue(Queue::default())), Act::MakeLifeline(NOW_MS));
+    act(&mut claim, made());
+    // Its own may be slack: an orphan's is.
+    assert_eq!(act(&mut claim, felt(&[], &[7])), Act::ReadAgain);
+    assert_eq!(act(&mut claim, Answer::Done), Act::Sweep(vec![]));
+    assert_eq!(act(&mut claim, Answer::Done), Act::Fork(vec![NOW_MS]));
+    let record = put(act(&mut claim, born()));
+    let holders: Vec<_> = record.holders.iter().map(|h| (h.token, h.parent)).collect();
+    assert_eq!(holders, [(7, None), (NOW_MS, Some(7))]);
+}
+
+#[rstest]
+#[case::strangers_to_an_old_token(&[(8, Verdict::Live)], None)]
+#[case::siblings_wait_for_each_other(&[(7, Verdict::Live), (8, Verdict::Live)], Some(7))]
+fn who_is_nested_waits_in_the_right_queue(
+    #[case] holders: &[(u64, Verdict)],
+    #[case] within: Option<u64>,
+) {
+    // It has a ticket of the other one.
+    let other = if within.is_none() { Some(7) } else { None };
+    let mut claim = Claim::new("m1", nested(has_ticket(other)));
+    act(&mut claim, Answer::Begin);
+    act(&mut claim, Answer::Done);
+    assert_eq!(act(&mut claim, seen(holders)), Act::FeelQueue { within, before: None });
+    assert_eq!(act(&mut claim, Answer::Queue(Queue::default())), Act::LeaveQueue);
+    let spot = Spot { within, ahead: false };
+    assert_eq!(act(&mut claim, Answer::Done), Act::Enqueue(spot));
 }

@@ -1,7 +1,8 @@
 //! What an act of a protocol does to a world, and which promise it breaks.
 
 use jobguard::identity::verdict::{PhantomReason, Subject, Verdict};
-use jobguard::machine::record::{Holder, Record};
+use jobguard::machine::record::{Holder, Mode, Record};
+use jobguard::machine::ticket::{AHEAD, TicketId};
 use jobguard::protocol::{Act, Answer, Felt, Queue};
 
 use super::{Job, JobState, Life, Process, Role, Violation, World};
@@ -22,31 +23,44 @@ impl World {
             Act::Lock => world
                 .take_lock(index, broken)
                 .map_or_else(Vec::new, |got| vec![(world, Ok(got.then_some(Answer::Done)))]),
-            Act::FeelQueue(before) => {
+            Act::FeelQueue { within, before } => {
                 let mut queue = Queue::default();
-                for (ticket, waiter) in world.queue.range(..before.unwrap_or(u64::MAX)) {
+                for (ticket, waiter) in &world.queue {
+                    let is_ours = ticket.within == *within;
                     match waiter {
-                        Some(_) if broken.by(Mutant::JumpTheQueue) => {}
-                        Some(_) => queue.waiting.push(*ticket),
+                        _ if is_ours && before.is_some_and(|own| ticket.number >= own) => {}
                         None => queue.gone.push(*ticket),
+                        Some(_) if !is_ours || broken.by(Mutant::JumpTheQueue) => {}
+                        Some(_) => queue.waiting.push(*ticket),
                     }
                 }
+                queue.is_lost = before.is_some()
+                    && world.processes[index].evicted
+                    && !broken.by(Mutant::RunAllTheSame);
                 vec![(world, Ok(Some(Answer::Queue(queue))))]
             }
             Act::SweepQueue(gone) => {
                 world.queue.retain(|ticket, _| !gone.contains(ticket));
                 done(world)
             }
-            Act::Enqueue => {
-                let ticket = world.queue.last_key_value().map_or(0, |(last, _)| *last) + 1;
+            Act::Evict(waiting) => {
+                for ticket in waiting {
+                    if let Some(Some(waiter)) = world.queue.remove(ticket) {
+                        world.processes[waiter].evicted = true;
+                    }
+                }
+                done(world)
+            }
+            Act::Enqueue(spot) => {
+                let last = world.queue.last_key_value().map_or(0, |(last, _)| last.number);
+                let number = if spot.ahead { AHEAD } else { last + 1 };
+                let ticket = TicketId { number, within: spot.within };
                 world.queue.insert(ticket, Some(index));
                 world.processes[index].ticket = Some(ticket);
                 done(world)
             }
             Act::LeaveQueue => {
-                if let Some(ticket) = world.processes[index].ticket.take() {
-                    world.queue.remove(&ticket);
-                }
+                world.leave_queue(index);
                 done(world)
             }
             Act::Read => world.read(index, broken),
@@ -57,7 +71,7 @@ impl World {
                 world.lifelines.insert(*token, Some(index));
                 world.processes[index].made = Some(*token);
                 world.processes[index].token = *token;
-                done(world)
+                vec![(world, Ok(Some(Answer::Made(token.to_string()))))]
             }
             Act::FeelOthers => {
                 let felt = world.feel(index, broken);
@@ -73,7 +87,7 @@ impl World {
                 world.lifelines.retain(|token, _| !tokens.contains(token));
                 done(world)
             }
-            Act::Fork(token) => world.fork(index, *token, broken),
+            Act::Fork(_) => world.fork(index, broken),
             Act::Put(record) => world.put(index, record, broken),
             Act::Log(_) => done(world),
             Act::Unlock => {
@@ -112,7 +126,7 @@ impl World {
         let process = &self.processes[index];
         let releasing = matches!(process.life, Life::Releasing(..));
         let claimed = match process.role {
-            Role::Run | Role::Try if releasing && broken.by(Mutant::ReleaseAnybody) => {
+            role if role.runs() && releasing && broken.by(Mutant::ReleaseAnybody) => {
                 Some(process.token)
             }
             Role::Force(token) if broken.by(Mutant::IgnoreTheToken) => Some(token),
@@ -123,6 +137,13 @@ impl World {
             for judged in &mut seen.judged {
                 if let Subject::Holder(holder) = &mut judged.subject {
                     holder.token = token;
+                }
+            }
+        }
+        if broken.by(Mutant::TakeWritersForReaders) {
+            for judged in &mut seen.judged {
+                if let Subject::Holder(holder) = &mut judged.subject {
+                    (holder.mode, holder.slots) = (Mode::Shared, 256);
                 }
             }
         }
@@ -154,6 +175,15 @@ impl World {
         }
         self.processes[index].locked = true;
         Some(true)
+    }
+
+    /// Its place is another's by now, if it was taken.
+    pub(super) fn leave_queue(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        let evicted = std::mem::take(&mut process.evicted);
+        if let Some(ticket) = process.ticket.take().filter(|_| !evicted) {
+            self.queue.remove(&ticket);
+        }
     }
 
     fn read(
@@ -202,7 +232,6 @@ impl World {
     fn fork(
         mut self,
         index: usize,
-        token: u64,
         broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
         if let Err(why) = self.check_turn(index) {
@@ -211,7 +240,7 @@ impl World {
         let job = self.jobs.len();
         self.jobs.push(Job { parent: index, state: JobState::Gated, reused: false });
         self.processes[index].job = Some(job);
-        let holder = evidence::holder(token, job, index, &self);
+        let holder = evidence::holder(job, index, &self);
         let opened =
             if broken.by(Mutant::OpenTheGateFirst) { self.open_gate(index) } else { Ok(()) };
         vec![(self, opened.map(|()| Some(Answer::Born(Box::new(holder)))))]
@@ -224,6 +253,10 @@ impl World {
         broken: Broken,
     ) -> Vec<(World, Result<Option<Answer>, Violation>)> {
         let process = &mut self.processes[index];
+        if let Some(displaced) = process.displaced.take() {
+            self.record = Some(*displaced);
+            return vec![(self, Ok(Some(Answer::Changed)))];
+        }
         if !process.looked {
             let current = self.lock == process.opened || broken.by(Mutant::IgnoreTheInode);
             let same =
@@ -235,6 +268,15 @@ impl World {
             return vec![(self, Ok(None))];
         }
         process.looked = false;
+        // The record is exchanged, and what comes back is compared. It is put back if it was another;
+        // only where there was none it is a single step to see that.
+        if process.seen.as_ref() != Some(&self.record) && !broken.by(Mutant::IgnoreChanges) {
+            if process.seen != Some(None) {
+                process.displaced = self.record.replace(record.clone()).map(Box::new);
+                return vec![(self, Ok(None))];
+            }
+            return vec![(self, Ok(Some(Answer::Changed)))];
+        }
         process.made = None;
         let kept = self.check_removed(index, record);
         self.record = Some(record.clone());
@@ -243,8 +285,16 @@ impl World {
 
     /// Nobody jumps the queue, as long as there was but one lock file.
     fn check_turn(&self, index: usize) -> Result<(), Violation> {
-        let before = self.queue.range(..self.processes[index].ticket.unwrap_or(u64::MAX));
-        let mut waiters = before.filter_map(|(_, waiter)| *waiter);
+        let process = &self.processes[index];
+        let within = match process.role {
+            Role::Inner(outer) => Some(self.processes[outer].token),
+            _ => None,
+        };
+        let last = TicketId { number: u64::MAX, within };
+        let mut waiters = self.before(process.ticket.unwrap_or(last));
+        if process.evicted && self.next_inode == 1 {
+            return Err(format!("process {index} runs though its place was taken"));
+        }
         match waiters.find(|waiter| !self.processes[*waiter].stopped) {
             Some(waiter) if self.next_inode == 1 => {
                 Err(format!("process {index} jumps the queue before {waiter}"))
@@ -270,15 +320,14 @@ impl World {
         let named = |record: &Record| {
             record.holders.iter().any(|holder: &Holder| evidence::job_of(holder) == job)
         };
-        if !self.record.as_ref().is_some_and(named) {
+        // One that is about to be put back is there all but for a moment, in which the lifelines count.
+        let displaced = self.processes.iter().filter_map(|process| process.displaced.as_deref());
+        if !self.record.iter().chain(displaced).any(named) {
             return Err(format!("job {job} begins without a record"));
         }
         if self.jobs[job].state == JobState::Gated {
             self.jobs[job].state = JobState::Running;
         }
-        match self.jobs.iter().filter(|job| job.state.is_at_work()).count() {
-            0 | 1 => Ok(()),
-            count => Err(format!("{count} jobs at once")),
-        }
+        self.collision().map_or(Ok(()), Err)
     }
 }

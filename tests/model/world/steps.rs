@@ -2,7 +2,9 @@
 
 use jobguard::machine::events::Why;
 use jobguard::machine::record::{Ending, LastRun};
-use jobguard::protocol::claim::{self, Claim, Request};
+use jobguard::machine::ticket::TicketId;
+use jobguard::protocol::claim::{self, Claim};
+use jobguard::protocol::claims::{self, Claims};
 use jobguard::protocol::clear::{Clear, Force};
 use jobguard::protocol::release::Release;
 use jobguard::protocol::withdraw::Withdraw;
@@ -20,7 +22,9 @@ impl World {
             let alike = |other: &Process| other.role == process.role;
             let mut before = self.processes[..index].iter().filter(|other| alike(other));
             let waits_its_turn = |other: &Process| other.life == Life::NotStarted;
-            if process.life == Life::NotStarted && before.any(waits_its_turn) {
+            if process.life == Life::NotStarted
+                && (before.any(waits_its_turn) || !self.may_begin(process))
+            {
                 continue;
             }
             if !process.stopped {
@@ -41,28 +45,24 @@ impl World {
         let process = &self.processes[index];
         match &process.life {
             Life::NotStarted => match process.role {
-                Role::Run => {
-                    let request = Request { queues: true, ..Request::default() };
-                    vec![self.begin(index, Claim::new("m1", request), Life::Claiming)]
-                }
-                Role::Try => {
-                    vec![self.begin(index, Claim::new("m1", Request::default()), Life::Claiming)]
-                }
+                role if role.runs() => vec![self.claim(index, 0)],
                 Role::Clear => vec![self.begin(index, Clear::new(None), Life::Clearing)],
                 Role::Force(token) if self.has_seen_the_end_of(token) => {
                     let force = Force { token, uid: 0 };
                     vec![self.begin(index, Clear::new(Some(force)), Life::Clearing)]
                 }
-                Role::Force(_) => Vec::new(),
+                _ => Vec::new(),
             },
-            Life::Waiting if process.role == Role::Try => {
+            Life::Waiting if process.role == Role::Try || process.evicted => {
+                let mut world = self.clone();
+                world.leave_queue(index);
                 let withdraw = Withdraw::new(Why::Refused, Vec::new());
-                vec![self.begin(index, withdraw, Life::Withdrawing)]
+                vec![world.begin(index, withdraw, Life::Withdrawing)]
             }
             Life::Waiting => {
                 // It looks free and ours, or those before us have let it go by.
                 let patient = self.passed_over(process.ticket);
-                [0].into_iter().chain(patient).map(|passes| self.wait_over(index, passes)).collect()
+                [0].into_iter().chain(patient).map(|passes| self.claim(index, passes)).collect()
             }
             Life::Supervising => {
                 let over = process.job.is_some_and(|job| self.jobs[job].state == JobState::Over);
@@ -86,7 +86,7 @@ impl World {
     /// Whether the job of that run is over, or there will never be one.
     fn has_seen_the_end_of(&self, token: u64) -> bool {
         let runs = || {
-            let runs = |process: &&Process| matches!(process.role, Role::Run | Role::Try);
+            let runs = |process: &&Process| process.role.runs();
             self.processes.iter().filter(runs)
         };
         let mut jobs = runs().filter(|run| run.token == token).filter_map(|run| run.job).peekable();
@@ -97,16 +97,15 @@ impl World {
     }
 
     /// How many of those before a waiter are stopped, where all of them are.
-    fn passed_over(&self, ticket: Option<u64>) -> Option<usize> {
-        let before = self.queue.range(..ticket?).filter_map(|(_, waiter)| *waiter);
-        let stopped: Vec<bool> = before.map(|waiter| self.processes[waiter].stopped).collect();
+    fn passed_over(&self, ticket: Option<TicketId>) -> Option<usize> {
+        let stopped: Vec<bool> =
+            self.before(ticket?).map(|waiter| self.processes[waiter].stopped).collect();
         (!stopped.is_empty() && stopped.iter().all(|stopped| *stopped)).then_some(stopped.len())
     }
 
-    fn wait_over(&self, index: usize, passes: usize) -> Step {
-        let ticket = self.processes[index].ticket;
-        let request = Request { contended: true, queues: true, ticket, passes };
-        self.begin(index, Claim::new("m1", request), Life::Claiming)
+    fn claim(&self, index: usize, passes: usize) -> Step {
+        let claim = Claim::new("m1", self.request(index, passes));
+        self.begin(index, Single(Claims::new(vec![claim])), Life::Claiming)
     }
 
     fn begin<P: Protocol + Clone>(
@@ -153,6 +152,21 @@ impl World {
                 Ok(world)
             })
             .collect()
+    }
+}
+
+/// The claims of one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Single(Claims);
+
+impl Protocol for Single {
+    type Outcome = claim::Outcome;
+
+    fn next(&mut self, answer: Answer) -> Next<claim::Outcome> {
+        match self.0.next(answer) {
+            claims::Step::Do(_, act) => Next::Do(act),
+            claims::Step::Finish(mut outcomes) => Next::Finish(outcomes.remove(0)),
+        }
     }
 }
 

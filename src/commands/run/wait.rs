@@ -1,0 +1,191 @@
+//! Waiting for the machines: asleep until one of them may be had.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use super::{Run, Target};
+use crate::error::Error;
+use crate::identity::observe::Observed;
+use crate::identity::verdict::{GRACE, Observer};
+use crate::look::{Sight, Wakers, is_blind, look, settled_by};
+use crate::machine::store::queue::{Fate, NEAR, Place, Stretch, Waiters};
+use crate::machine::ticket::TicketId;
+use crate::protocol::want::Standing;
+use crate::report::{human, output};
+use crate::summary::foremost;
+
+/// How a wait came out.
+pub(super) enum Turn {
+    /// The machines can be had.
+    Ours,
+    /// Somebody removed a ticket of ours.
+    PlaceLost,
+    /// A newer run took our place.
+    Replaced(Vec<Outlook>),
+    /// Nobody would ever go on; how.
+    Cycle(String, Vec<Outlook>),
+    /// It is time to go away.
+    NotToday(Vec<Outlook>),
+}
+
+/// How a machine looks to one who wants it.
+pub(super) struct Outlook {
+    pub sight: Sight,
+    /// Those before us. Where it cannot be had anyway, the nearest of them.
+    waiters: Waiters,
+    /// For how long all those before us must let it go by from now on; `None`: it cannot be had yet.
+    due: Option<Duration>,
+}
+
+impl Outlook {
+    /// How many wait before us; at least so many where it cannot be had anyway.
+    pub(super) fn before(&self) -> usize {
+        self.waiters.waiting.len()
+    }
+
+    /// Whether it can be had now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.due.is_some_and(|due| due.is_zero())
+    }
+}
+
+impl Target {
+    /// Looks at the machine.
+    fn look(&mut self, observer: &Observer, counts: bool) -> Result<Outlook, Error> {
+        let sight = look(&self.dir, observer, &mut self.patience)?;
+        let holding: Vec<Standing<'_>> = sight.holding().map(Observed::standing).collect();
+        let fits = self.want.fits(&holding);
+        let stretch = Stretch {
+            within: self.want.within(&holding),
+            before: None,
+            at_most: if fits || counts { usize::MAX } else { NEAR },
+        };
+        // In another queue than the one that is ours by now nobody is before us.
+        let ours = self.place.as_ref().filter(|place| place.id.within == stretch.within);
+        let before = ours.map(|place| place.id.number);
+        let waiters = self.dir.waiters(Stretch { before, ..stretch })?;
+        let passable = fits && self.was_let_go_by(&holding, &waiters.waiting);
+        let due = passable.then(|| {
+            let since = *self.free_since.get_or_insert_with(Instant::now);
+            // Who is stopped, or frozen, is not waited for longer than it takes to wake up.
+            let count = u32::try_from(waiters.waiting.len()).unwrap_or(u32::MAX);
+            GRACE.saturating_mul(count).saturating_sub(since.elapsed())
+        });
+        if due.is_none() {
+            self.free_since = None;
+        }
+        Ok(Outlook { sight, waiters, due })
+    }
+
+    /// Whether all of those before us could have the machine as it is now. What a ticket does not
+    /// say is not waited for.
+    fn was_let_go_by(&self, holding: &[Standing<'_>], waiting: &[TicketId]) -> bool {
+        let fits = |id: &TicketId| {
+            let ticket = self.dir.ticket(*id);
+            ticket.is_none_or(|ticket| ticket.want(self.dir.name()).fits(holding))
+        };
+        holding.is_empty() || waiting.iter().all(fits)
+    }
+
+    /// Who is in our way, most of all.
+    pub(super) fn in_the_way<'a>(&self, sight: &'a Sight) -> Option<&'a Observed> {
+        foremost(sight.holding().filter(|held| !self.want.is_part_of(held.standing())))
+    }
+}
+
+impl Run<'_> {
+    /// Sleeps until the machines look as if they could be had, or the time is over.
+    pub(super) fn wait(&mut self, until: Option<Instant>) -> Result<Turn, Error> {
+        let settled = settled_by();
+        self.targets.iter_mut().for_each(|target| target.free_since = None);
+        loop {
+            let fates: Vec<Fate> =
+                self.targets.iter_mut().filter_map(|t| t.place.as_mut().map(Place::fate)).collect();
+            if fates.contains(&Fate::Lost) {
+                return Ok(Turn::PlaceLost);
+            }
+            let to_be_told = !self.told && std::io::stderr().is_terminal();
+            let counts = to_be_told || self.plan.max_pending.is_some();
+            let look = |target: &mut Target| target.look(self.observer, counts);
+            let outlooks = self.targets.iter_mut().map(look).collect::<Result<Vec<_>, Error>>()?;
+            if fates.contains(&Fate::Taken) {
+                return Ok(Turn::Replaced(outlooks));
+            }
+            if outlooks.iter().all(Outlook::is_ready) {
+                for (target, outlook) in self.targets.iter_mut().zip(&outlooks) {
+                    target.passes = outlook.before();
+                }
+                return Ok(Turn::Ours);
+            }
+            let until = outlooks.iter().fold(until, |until, outlook| {
+                let until = outlook.sight.until(until, settled);
+                // Worth it even for those who do not wait: mostly those before us are there at once.
+                let passable = outlook.due.and_then(|due| Instant::now().checked_add(due));
+                until.map(|until| passable.map_or(until, |passable| until.max(passable)))
+            });
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Turn::NotToday(outlooks));
+            }
+            if let Some(why) = self.cycle(&outlooks)? {
+                return Ok(Turn::Cycle(why, outlooks));
+            }
+            self.tell(&outlooks);
+            self.sleep(&outlooks, until)?;
+        }
+    }
+
+    fn sleep(&self, outlooks: &[Outlook], until: Option<Instant>) -> Result<(), Error> {
+        let mut wakers = Wakers::default();
+        for (target, outlook) in self.targets.iter().zip(outlooks) {
+            target.place.iter().for_each(|place| wakers.told(place));
+            if outlook.is_ready() {
+                continue;
+            }
+            outlook.due.iter().for_each(|due| wakers.at_most(*due));
+            outlook.waiters.nearest.iter().for_each(|lifeline| wakers.lifeline(lifeline));
+            if outlook.before() < NEAR {
+                wakers.holders(&outlook.sight);
+            }
+        }
+        wakers.sleep(until, self.job.inherited_mask())
+    }
+
+    /// Says once for whom we wait: on a terminal, and where that one gives no sign of its end.
+    fn tell(&mut self, outlooks: &[Outlook]) {
+        let mut waits = None;
+        let mut blind = None;
+        for (target, outlook) in self.targets.iter().zip(outlooks) {
+            let (machine, sight) = (target.name(), &outlook.sight);
+            if outlook.is_ready() || !sight.is_settled() {
+                continue;
+            }
+            if outlook.before() < NEAR {
+                blind = blind.or(sight.holding().find(|o| is_blind(o)).map(|o| (machine, o)));
+            }
+            let held = target.in_the_way(sight).map(|holder| {
+                (human::held_by(machine, &holder.subject, &holder.judgement), outlook.before())
+            });
+            waits = waits.or(held);
+        }
+        if let Some((held, _)) = &waits {
+            self.job.tell_that_it_waits(held);
+        }
+        if self.told {
+            return;
+        }
+        if let Some((machine, blind)) = blind {
+            self.told = true;
+            let chosen = self.plan.settings.state_dir.as_deref();
+            output::message(format!(
+                "{}; waiting, and looking again every few seconds; {}",
+                human::held_by(machine, &blind.subject, &blind.judgement),
+                human::next_step(machine, &blind.subject, &blind.judgement, chosen)
+            ));
+        } else if let Some((held, before)) = waits
+            && std::io::stderr().is_terminal()
+        {
+            self.told = true;
+            output::message(format!("{held}; waiting{}", human::queue_before(before)));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Claims of several machines as one: all or nothing.
+//!
+//! Every claim goes as far as it can alone, in the order of their machines: to its fork, or, where the
+//! machine is not to be had, to the end of its work under the lock, with a ticket. So all tickets are
+//! taken under all locks, and of two that want the same machines one is before the other everywhere.
+//! When all have come to the fork there is one fork for all; else those that have are refused. A
+//! crash in between leaves records that name a child which never became the job: phantoms.
+
+use std::collections::VecDeque;
+
+use super::claim::{Claim, Outcome};
+use super::{Act, Answer, Next, Protocol};
+
+/// Claims under way, in the order of their machines; of one machine, just its claim.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claims {
+    claims: Vec<Claim>,
+    stage: Stage,
+    /// Whom to tell what, before anything else is done.
+    mail: VecDeque<(usize, Answer)>,
+    /// Who is at work.
+    current: usize,
+    /// What each wants to do next, and waits for the others with.
+    parked: Vec<Option<Act>>,
+    outcomes: Vec<Option<Outcome>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Stage {
+    /// Each goes to its fork or, where the machine is not to be had, to its unlocking.
+    Meeting,
+    /// The fork for all is under way.
+    Forking,
+    /// One of several could not record its child, which is ended.
+    Abandoning,
+    Unlocking,
+    Opening,
+    Ending,
+}
+
+/// What to do next, on which of the machines.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Execute this and come back with its answer.
+    Do(usize, Act),
+    /// They are finished.
+    Finish(Vec<Outcome>),
+}
+
+impl Claims {
+    /// Claims that have not begun, at least one.
+    pub fn new(claims: Vec<Claim>) -> Self {
+        let count = claims.len();
+        let mail = (0..count).map(|index| (index, Answer::Begin)).collect();
+        let (parked, outcomes) = (vec![None; count], vec![None; count]);
+        Self { claims, stage: Stage::Meeting, mail, current: 0, parked, outcomes }
+    }
+
+    /// Takes the answer to the last act ([`Answer::Begin`] first), and says the next.
+    pub fn next(&mut self, answer: Answer) -> Step {
+        match (self.stage, answer) {
+            (Stage::Meeting, Answer::Begin) => self.proceed(),
+            (Stage::Forking, born) => self.tell_all(Stage::Meeting, &born),
+            (Stage::Abandoning, _) => self.tell_all(Stage::Meeting, &Answer::Refused),
+            (Stage::Opening, done) => self.tell_all(Stage::Ending, &done),
+            (_, answer) => self.tell(self.current, answer),
+        }
+    }
+
+    fn tell_all(&mut self, stage: Stage, answer: &Answer) -> Step {
+        self.stage = stage;
+        self.parked.fill(None);
+        self.mail.clear();
+        self.mail.extend((0..self.claims.len()).map(|index| (index, answer.clone())));
+        self.proceed()
+    }
+
+    fn tell(&mut self, index: usize, answer: Answer) -> Step {
+        self.current = index;
+        match self.claims[index].next(answer) {
+            Next::Finish(Outcome::Misled) => Step::Finish(vec![Outcome::Misled]),
+            Next::Finish(outcome) => {
+                self.outcomes[index] = Some(outcome);
+                self.proceed()
+            }
+            Next::Do(act @ (Act::Fork(_) | Act::Unlock)) if self.stage == Stage::Meeting => {
+                self.parked[index] = Some(act);
+                self.proceed()
+            }
+            Next::Do(act @ Act::OpenGate) => {
+                self.parked[index] = Some(act);
+                self.proceed()
+            }
+            Next::Do(Act::Abandon) if self.claims.len() > 1 => {
+                self.stage = Stage::Abandoning;
+                Step::Do(index, Act::Abandon)
+            }
+            Next::Do(act) => Step::Do(index, act),
+        }
+    }
+
+    /// Goes on when nobody is at work: with the mail, else with what all have waited for.
+    fn proceed(&mut self) -> Step {
+        if let Some((index, answer)) = self.mail.pop_front() {
+            return self.tell(index, answer);
+        }
+        match self.stage {
+            Stage::Meeting => self.meet(),
+            Stage::Unlocking => self.unlock(),
+            _ => Step::Finish(self.outcomes.iter_mut().filter_map(Option::take).collect()),
+        }
+    }
+
+    fn meet(&mut self) -> Step {
+        let token = |act: &Option<Act>| match act {
+            Some(Act::Fork(tokens)) => tokens.first().copied(),
+            _ => None,
+        };
+        let ready: Vec<Option<u64>> = self.parked.iter().map(token).collect();
+        if let Some(tokens) = ready.iter().copied().collect::<Option<Vec<u64>>>() {
+            self.stage = Stage::Forking;
+            return Step::Do(0, Act::Fork(tokens));
+        }
+        for (index, token) in ready.iter().enumerate() {
+            if token.is_some() {
+                self.parked[index] = None;
+                self.mail.push_back((index, Answer::Refused));
+            }
+        }
+        if self.mail.is_empty() {
+            self.stage = Stage::Unlocking;
+        }
+        self.proceed()
+    }
+
+    /// All at once, the last first; then the job begins, if there is one.
+    fn unlock(&mut self) -> Step {
+        if let Some(index) = self.parked.iter().rposition(|act| *act == Some(Act::Unlock)) {
+            self.parked[index] = None;
+            self.current = index;
+            return Step::Do(index, Act::Unlock);
+        }
+        self.stage =
+            if self.parked.contains(&Some(Act::OpenGate)) { Stage::Opening } else { Stage::Ending };
+        match self.stage {
+            Stage::Opening => Step::Do(0, Act::OpenGate),
+            _ => self.proceed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Two machines, all or nothing.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::identity::verdict::Verdict;
+use crate::machine::ticket::Spot;
+use crate::protocol::claim::{Queueing, Request};
+use crate::protocol::fixtures::{NOW_MS, holder, seen};
+use crate::protocol::{Felt, Queue};
+
+fn two() -> Claims {
+    let request = Request { queueing: Queueing::Last(usize::MAX), ..Request::default() };
+    let claims = ["a", "b"].map(|machine| Claim::new(machine, request.clone()));
+    Claims::new(claims.into())
+}
+
+/// What is answered to an act when nobody else is at work, and `held` is held.
+fn answer(index: usize, act: &Act, held: Option<usize>) -> Answer {
+    match act {
+        Act::Read if held == Some(index) => seen(&[(7, Verdict::Live)]),
+        Act::Read => seen(&[]),
+        Act::FeelQueue { .. } => Answer::Queue(Queue::default()),
+        Act::MakeLifeline(_) => Answer::Made("1:2".to_owned()),
+        Act::FeelOthers => Answer::Felt(Felt::default()),
+        Act::Fork(_) => Answer::Born(Box::new(holder(0))),
+        _ => Answer::Done,
+    }
+}
+
+/// Everything that is done, and how it ends; `surprise` replaces answers.
+fn played(
+    held: Option<usize>,
+    surprise: impl Fn(usize, &Act) -> Option<Answer>,
+) -> (Vec<(usize, Act)>, Vec<Outcome>) {
+    let mut claims = two();
+    let mut done = Vec::new();
+    let mut step = claims.next(Answer::Begin);
+    loop {
+        match step {
+            Step::Finish(outcomes) => return (done, outcomes),
+            Step::Do(index, act) => {
+                let said = surprise(index, &act).unwrap_or_else(|| answer(index, &act, held));
+                done.push((index, act));
+                step = claims.next(said);
+            }
+        }
+    }
+}
+
+fn position(done: &[(usize, Act)], wanted: impl Fn(usize, &Act) -> bool) -> usize {
+    done.iter().position(|(index, act)| wanted(*index, act)).unwrap()
+}
+
+fn count(done: &[(usize, Act)], wanted: impl Fn(&Act) -> bool) -> usize {
+    done.iter().filter(|(_, act)| wanted(act)).count()
+}
+
+fn is_put(act: &Act) -> bool {
+    matches!(act, Act::Put(_))
+}
+
+const BUSY: Outcome = Outcome::Busy { cleared: Vec::new(), is_full: false };
+
+#[test]
+fn one_child_for_both_after_both_are_free_and_before_either_is_unlocked() {
+    let (done, outcomes) = played(None, |_, _| None);
+    let granted = Outcome::Granted { token: NOW_MS, cleared: vec![] };
+    assert_eq!(outcomes, [granted.clone(), granted]);
+    assert_eq!(count(&done, |act| *act == Act::Fork(vec![NOW_MS, NOW_MS])), 1);
+    let fork = position(&done, |_, act| matches!(act, Act::Fork(_)));
+    for machine in [0, 1] {
+        let locked = position(&done, |i, act| i == machine && *act == Act::Lock);
+        let put = position(&done, |i, act| i == machine && is_put(act));
+        assert!(locked < fork && fork < put);
+        assert!(put < position(&done, |_, act| *act == Act::Unlock));
+    }
+    assert_eq!(done.last(), Some(&(0, Act::OpenGate)));
+    assert_eq!(count(&done, |act| *act == Act::OpenGate), 1);
+}
+
+#[test]
+fn what_one_cannot_have_the_other_does_not_take() {
+    for held in [0, 1] {
+        let (done, outcomes) = played(Some(held), |_, _| None);
+        assert_eq!(outcomes, [BUSY, BUSY]);
+        assert_eq!(count(&done, |act| matches!(act, Act::Fork(_)) || is_put(act)), 0);
+        assert_eq!(count(&done, |act| *act == Act::DropLifeline), 1);
+        // Both have a ticket, taken under both locks.
+        let spot = Spot { within: None, ahead: false };
+        assert_eq!(count(&done, |act| *act == Act::Enqueue(spot)), 2);
+        let first_unlock = position(&done, |_, act| *act == Act::Unlock);
+        let later = &done[first_unlock..];
+        assert_eq!(later, [(1, Act::Unlock), (0, Act::Unlock)]);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_written_takes_the_others_back() {
+    let reads = Cell::new(0);
+    let (done, outcomes) = played(None, |index, act| match (index, act) {
+        (1, act) if is_put(act) => Some(Answer::Changed),
+        (0, Act::Read) if reads.replace(reads.get() + 1) == 1 => {
+            Some(seen(&[(NOW_MS, Verdict::Live), (9, Verdict::Live)]))
+        }
+        _ => None,
+    });
+    assert_eq!(outcomes, [BUSY, BUSY]);
+    assert_eq!(count(&done, |act| *act == Act::Abandon), 1);
+    assert_eq!(count(&done, |act| *act == Act::OpenGate), 0);
+    let puts: Vec<_> = done.iter().filter(|(i, act)| *i == 0 && is_put(act)).collect();
+    let Act::Put(record) = &puts[1].1 else { panic!("not a rewrite") };
+    assert!(puts.len() == 2 && record.holders.len() == 1 && record.holders[0].token == 9);
+    assert!(
+        position(&done, |_, act| *act == Act::Abandon)
+            < position(&done, |i, act| { i == 0 && *act == Act::Unlink(vec![NOW_MS]) })
+    );
+}
+
+#[test]
+fn one_alone_starts_over_with_the_lock_in_hand() {
+    let mut claims = Claims::new(vec![Claim::new("a", Request::default())]);
+    let (mut puts, mut done) = (0, Vec::new());
+    let mut step = claims.next(Answer::Begin);
+    while let Step::Do(index, act) = step {
+        puts += usize::from(is_put(&act));
+        let said = match is_put(&act) && puts == 1 {
+            true => Answer::Changed,
+            false => answer(index, &act, None),
+        };
+        done.push((index, act));
+        step = claims.next(said);
+    }
+    assert_eq!(step, Step::Finish(vec![Outcome::Granted { token: NOW_MS, cleared: vec![] }]));
+    assert_eq!(count(&done, |act| *act == Act::Lock), 1);
+    assert_eq!(count(&done, |act| matches!(act, Act::Fork(_))), 2);
+}
