@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "this is test code")]
 
 mod scene;
+mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 
