@@ -1,14 +1,15 @@
 //! A job on a terminal: it shares jobguard's process group, so the keys reach it without us, and
-//! the shell's job control works as it does without jobguard.
+//! the shell's job control works as it does without jobguard. And who waits on one is told for whom.
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use libc::{SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1};
+use support::held::{Held, waits};
 use support::probe::{Watched, probe, send};
-use support::{JOBGUARD, Running, Sandbox, require_program, state, until};
+use support::{JOBGUARD, PATIENCE, Running, Sandbox, ends, require_program, state, until};
 
 /// A terminal with an interactive shell, for its job control, which runs a script; `$@` is a
 /// watched job.
@@ -93,4 +94,45 @@ fn a_key_pressed_right_before_the_job_is_born_reaches_it() {
     guard.wait();
     let last = &sandbox.record("m")["last"];
     assert_eq!((&last["ended"], &last["code"]), (&"signaled".into(), &SIGINT.into()));
+}
+
+/// A waiter without a terminal, whose job says so and ends with its standard input.
+fn waiter(sandbox: &Sandbox) -> Running {
+    let mut command = sandbox.jobguard(["-m", "m1", "--", "sh", "-c", "echo mine; read _; :"]);
+    let waiter = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::piped()));
+    until("it waits", || waits(waiter.pid()));
+    waiter
+}
+
+#[test]
+fn who_waits_on_a_terminal_is_told_once_for_whom_and_nobody_else_is_told() {
+    let sandbox = Sandbox::new();
+    let mut held = Held::start(&sandbox);
+    let mut before = [waiter(&sandbox), waiter(&sandbox)];
+    let mut pty = Command::new(probe());
+    pty.args(["pty", JOBGUARD, "-m", "m1", "--", "echo", "mine"]);
+    sandbox.confine(&mut pty);
+    let mut terminal = Running::start(pty.stdin(Stdio::piped()));
+    let holder = &sandbox.record("m1")["holders"][0];
+    let (user, since) = (holder["user"].as_str().unwrap(), holder["started_at"].as_str().unwrap());
+    assert_eq!(
+        terminal.line(),
+        format!(
+            "jobguard: m1 is held by \"sh -c 'echo $$; read _; exit 7'\" (PID {}, user {user}, since \
+             {since}); waiting, with 2 before us",
+            held.job.0
+        )
+    );
+    // It wakes up for each of them, and has said enough.
+    held.let_go();
+    for waiter in &mut before {
+        assert_eq!(waiter.line(), "mine");
+        drop(waiter.child.stdin.take());
+        let mut said = String::new();
+        assert!(ends(waiter.pid(), PATIENCE));
+        waiter.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((said.as_str(), waiter.wait().code()), ("", Some(0)));
+    }
+    assert_eq!((terminal.line(), terminal.line()), ("mine".to_owned(), String::new()));
+    assert!(terminal.wait().success());
 }

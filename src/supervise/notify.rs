@@ -32,8 +32,8 @@ const MAX_STATUS: usize = 900;
 pub struct Notifier {
     address: Option<SocketAddr>,
     ready: bool,
-    /// What we wait for, and when we said so.
-    waits: Option<(String, Instant)>,
+    /// What we wait for, and when we said so, if anybody could take it.
+    waits: Option<(String, Option<Instant>)>,
 }
 
 impl Notifier {
@@ -49,12 +49,14 @@ impl Notifier {
 
     /// We go on waiting.
     pub fn waits(&mut self, what_for: &str) {
-        let fresh = |(text, when): &(String, Instant)| text == what_for && when.elapsed() < AGAIN;
+        let fresh = |(text, said): &(String, Option<Instant>)| {
+            text == what_for && said.is_some_and(|when| when.elapsed() < AGAIN)
+        };
         if self.address.is_none() || self.waits.as_ref().is_some_and(fresh) {
             return;
         }
-        self.waits = Some((what_for.to_owned(), Instant::now()));
-        self.say(&[status(&format!("waiting: {what_for}")), extension()]);
+        let said = self.say(&[status(&format!("waiting: {what_for}")), extension()]);
+        self.waits = Some((what_for.to_owned(), said.then(Instant::now)));
     }
 
     /// The job is about to begin.
@@ -64,7 +66,7 @@ impl Notifier {
             None => self.say(&[status]),
             // What the job itself needs to start is not to be less than without the wait.
             Some(_) => self.say(&[status, extension()]),
-        }
+        };
     }
 
     /// Whether somebody waits for word that the job has begun.
@@ -79,14 +81,15 @@ impl Notifier {
         }
     }
 
-    fn say(&self, lines: &[String]) {
-        let Some(address) = &self.address else { return };
+    /// Whether it was taken. If not, nobody may be listening, or nobody reads; the job runs all the same.
+    fn say(&self, lines: &[String]) -> bool {
+        let Some(address) = &self.address else { return false };
         let send = || -> io::Result<usize> {
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
             socket.send_to_addr(lines.join("\n").as_bytes(), address)
         };
-        let _ = send(); // nobody may be listening; the job runs all the same
+        send().is_ok()
     }
 }
 
@@ -137,13 +140,32 @@ mod tests {
         assert_eq!(heard(&listener), None);
         notifier.waits("b");
         assert_eq!(heard(&listener), Some(format!("STATUS=waiting: b{EXTEND}")));
-        notifier.waits = Some(("b".to_owned(), Instant::now().checked_sub(AGAIN).unwrap()));
+        notifier.waits = Some(("b".to_owned(), Instant::now().checked_sub(AGAIN)));
         notifier.waits("b");
         assert_eq!(heard(&listener), Some(format!("STATUS=waiting: b{EXTEND}")));
         notifier.begins("running");
         assert_eq!(heard(&listener), Some(format!("STATUS=running{EXTEND}")));
         notifier.has_begun();
         assert_eq!(heard(&listener), None);
+    }
+
+    #[test]
+    fn what_was_lost_is_said_again() {
+        let (listener, mut notifier) = listener("lost");
+        while notifier.say(&["filler".to_owned()]) {}
+        notifier.waits("a");
+        while heard(&listener).is_some_and(|message| message == "filler") {}
+        assert_eq!(heard(&listener), None, "the buffer was full");
+        notifier.waits("a");
+        assert!(heard(&listener).unwrap().starts_with("STATUS=waiting: a\n"));
+        notifier.waits("a");
+        assert_eq!(heard(&listener), None);
+        // Whoever was told nothing of the wait has it put off all the same.
+        while notifier.say(&["filler".to_owned()]) {}
+        notifier.waits("b");
+        while heard(&listener).is_some() {}
+        notifier.begins("running");
+        assert!(heard(&listener).unwrap().ends_with("\nEXTEND_TIMEOUT_USEC=180000000"));
     }
 
     #[test]

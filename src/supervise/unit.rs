@@ -18,9 +18,14 @@ pub fn invocation_id() -> Option<String> {
 /// The unit in the text of `/proc/PID/cgroup`. systemd knows its units in the unified hierarchy, and
 /// on hosts that lack that, in one of its own.
 fn unit_of(cgroups: &str) -> Option<String> {
-    let path = |hierarchy: &str| cgroups.lines().find_map(|line| line.split_once(hierarchy));
-    let unit = |hierarchy| path(hierarchy).and_then(|(_, path)| unit_in(path));
-    unit("0::").or_else(|| unit(":name=systemd:"))
+    // A line is `ID:CONTROLLERS:PATH`, of the unified hierarchy without controllers (cgroups(7)); what
+    // stands in the path is anybody's choice.
+    let path = |controllers| {
+        let mut lines = cgroups.lines().filter_map(|line| line.split_once(':'));
+        lines.find_map(|(_, rest)| rest.strip_prefix(controllers))
+    };
+    let unit = |controllers| path(controllers).and_then(unit_in);
+    unit(":").or_else(|| unit("name=systemd:"))
 }
 
 /// The unit in the path of a cgroup: the first component that is no slice. Deeper ones are the
@@ -81,6 +86,11 @@ mod tests {
         Some("a.service")
     )]
     #[case::legacy("8:pids:/\n1:name=systemd:/system.slice/cron.service\n", Some("cron.service"))]
+    #[case::looks_like_the_unified_one("8:pids:/x0::/y.service\n0::/a.service", Some("a.service"))]
+    #[case::looks_like_the_legacy_one(
+        "8:pids:/x:name=systemd:/y.service\n1:name=systemd:/a.service",
+        Some("a.service")
+    )]
     #[case::none("0::/\n", None)]
     #[case::a_slice_only("0::/system.slice", None)]
     #[case::outside_of_our_namespace("0::/../system.slice/a.service", None)]

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::own_pid::OwnPid;
 use super::poll::{Interest, wait_any};
 use super::retry::{call, retry};
 use super::signal::{SignalSet, set_disposition};
@@ -26,18 +27,22 @@ pub struct Image {
     path: CString,
     argv: Vec<CString>,
     envp: Vec<CString>,
+    /// Those of `envp` that the child writes itself.
+    own_pids: Vec<OwnPid>,
     /// `/bin/sh PATH ARG…`, for a script without `#!` (`ENOEXEC`), as execvp(3) does.
     shell_argv: Vec<CString>,
 }
 
 impl Image {
-    /// Lays out `argv` (its first word included) for the file `path`.
-    pub fn new(path: CString, argv: Vec<CString>, envp: Vec<CString>) -> Self {
+    /// Lays out `argv` (its first word included) for the file `path`. Where `envp` is meant for our PID
+    /// the child will find its own.
+    pub fn new(path: CString, argv: Vec<CString>, mut envp: Vec<CString>) -> Self {
+        let own_pids = OwnPid::find(&mut envp, std::process::id());
         let shell_argv = [c"/bin/sh".to_owned(), path.clone()]
             .into_iter()
             .chain(argv.iter().skip(1).cloned())
             .collect();
-        Self { path, argv, envp, shell_argv }
+        Self { path, argv, envp, own_pids, shell_argv }
     }
 }
 
@@ -76,10 +81,11 @@ pub unsafe fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
         strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
     };
     let argv = pointers(&image.argv);
-    let envp = pointers(&image.envp);
+    let mut envp = pointers(&image.envp);
+    let mut own_pids = image.own_pids.clone();
     let shell_argv = pointers(&image.shell_argv);
-    // SAFETY: no other thread runs (the caller's promise), and the child calls nothing below but
-    // system calls until it execs or exits: no allocation, no unwinding, no destructor.
+    // SAFETY: no other thread runs (the caller's promise), and the child makes nothing below but system
+    // calls, and its PID's digits, until it execs or exits: no allocation, no unwinding, no destructor.
     let pid = call(|| unsafe { libc::fork() }.into())? as i32;
     if pid == 0 {
         let closed_gate = gate.as_raw_fd();
@@ -88,6 +94,9 @@ pub unsafe fn fork_gated(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
         if let Err(errno) = unsafe { wait_behind_gate(mine, closed_gate, setup) } {
             // SAFETY: still the child.
             unsafe { give_up(mine, Stage::Setup, errno) }
+        }
+        for own_pid in &mut own_pids {
+            own_pid.put(std::process::id(), &mut envp);
         }
         // SAFETY: still the child; the vectors were built before the fork and end with null.
         unsafe { exec_or_give_up(mine, image, &argv, &shell_argv, &envp) }

@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod fork;
+mod own_pid;
 pub mod pidfd;
 pub mod poll;
 pub mod rename;

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "this is test code")]
 #![allow(clippy::print_stdout, reason = "what was covered, in numbers")]
 
+mod activation;
 mod boots;
 mod judge;
 mod machine;

@@ -86,6 +86,7 @@ fn who_is_not_ready_has_not_started() {
 #[rstest]
 #[case::all("all", "20s", true)]
 #[case::main("main", "2s", false)]
+#[case::exec("exec", "2s", false)]
 fn the_jobs_own_words(#[case] access: &str, #[case] limit: &str, #[case] heard: bool) {
     let machine = Machine::booted();
     let judge = Judge::new(&machine, "sched");
