@@ -145,6 +145,7 @@ pub struct Process {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "most worlds have a claim in them")]
 pub enum Life {
     NotStarted,
     Claiming(Single, Act),
