@@ -24,7 +24,8 @@ use crate::report::escape::escape_os;
     version,
     disable_help_subcommand = true,
     disable_help_flag = true,
-    override_usage = "jobguard [OPTIONS] -m NAME [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|clear [OPTIONS]...",
+    args_override_self = true,
+    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]

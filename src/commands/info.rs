@@ -4,7 +4,7 @@ use super::look_at;
 use crate::cli::plan::Ask;
 use crate::error::Error;
 use crate::machine::name::MachineName;
-use crate::report::human;
+use crate::report::info;
 use crate::report::json::{MachineJson, line};
 use crate::report::output;
 use crate::summary::summarize;
@@ -15,7 +15,7 @@ pub(super) fn info(machine: &MachineName, ask: &Ask) -> Result<u8, Error> {
     output::answer(&if ask.json {
         line(&MachineJson::new(machine, &looked.sight))?
     } else {
-        human::info(machine, &looked.sight, &looked.state_dir)
+        info::info(machine, &looked.sight, &looked.state_dir)
     })?;
     Ok(summarize(&looked.sight).exit_code())
 }

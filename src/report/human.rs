@@ -4,12 +4,11 @@
 use std::path::Path;
 
 use super::escape::{escape, escape_os, escape_path, quote};
-use crate::identity::observe::Observed;
 use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::look::Sight;
 use crate::machine::argument::Argument;
 use crate::machine::name::MachineName;
-use crate::machine::record::{Ending, Holder, LastRun};
+use crate::machine::record::{Ending, Holder, LastRun, MAX_SLOTS, Mode};
 use crate::machine::ticket::Ticket;
 use crate::protocol::Judged;
 use crate::summary::{Summary, summarize};
@@ -45,6 +44,8 @@ pub fn describe(subject: &Subject) -> String {
                 holder.job.as_ref().map(|job| format!("PID {}", job.pid)),
                 Some(format!("user {}", user(holder))),
                 Some(format!("since {}", escape(&holder.started_at))),
+                sharing(holder),
+                holder.parent.map(|outer| format!("part of run {outer}")),
             ];
             unknown(&format!("\"{}\"", title(holder)), &facts)
         }
@@ -60,6 +61,16 @@ pub fn describe(subject: &Subject) -> String {
             format!("a run that no record names (token {token}; its record or lock was deleted)")
         }
         Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) => "unknown job".to_owned(),
+    }
+}
+
+/// How a holder shares its machine, if it does.
+pub(super) fn sharing(holder: &Holder) -> Option<String> {
+    match (holder.mode, holder.slots) {
+        (Mode::Exclusive, 0..=1) => None,
+        (Mode::Exclusive, slots) => Some(format!("one of {slots} at most")),
+        (Mode::Shared, MAX_SLOTS..) => Some("shared".to_owned()),
+        (Mode::Shared, slots) => Some(format!("shared by {slots} at most")),
     }
 }
 
@@ -207,97 +218,4 @@ pub fn last_run(last: &LastRun) -> String {
         (Ending::Unknown, _) => "ended unseen".to_owned(),
     };
     format!("{how} at {}", escape(&last.ended_at))
-}
-
-/// The page of `info`.
-pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
-    let mut page = Page::default();
-    page.line("Machine", machine.as_str());
-    page.line("State directory", &escape_path(state_dir));
-    if sight.observed.is_empty() {
-        page.line("Running job", "none");
-    }
-    for observed in &sight.observed {
-        holder_lines(&mut page, observed);
-    }
-    for (index, queued) in sight.queue.iter().enumerate() {
-        let who = queued.ticket.as_ref().map_or("unknown".to_owned(), |ticket| {
-            let user = user_name(ticket.user.as_deref(), ticket.uid);
-            let (job, since) = (ticket_title(ticket), escape(&ticket.since));
-            format!("\"{job}\" (PID {}, user {user}, since {since})", ticket.pid)
-        });
-        page.line(&format!("Waiting, {}", index + 1), &who);
-    }
-    page.line("Last run", &sight.record.last.as_ref().map_or("none".to_owned(), last_run));
-    let counters = &sight.record.counters;
-    page.line("Runs", &format!("{} ({} had to wait)", counters.runs, counters.contended));
-    let phantoms: Vec<String> = counters
-        .phantoms
-        .iter()
-        .map(|(reason, count)| format!("{} {count}", escape(reason)))
-        .collect();
-    let phantoms = if phantoms.is_empty() { "none".to_owned() } else { phantoms.join(", ") };
-    page.line("Phantoms cleared", &phantoms);
-    page.0
-}
-
-fn holder_lines(page: &mut Page, observed: &Observed) {
-    let status = match &observed.judgement.verdict {
-        Verdict::Live => "running".to_owned(),
-        Verdict::Finishing => "finishing".to_owned(),
-        Verdict::Phantom(reason) => format!("STALE ({reason})"),
-        Verdict::Unverifiable(reason) => {
-            format!("UNVERIFIABLE ({})", escape(&reason.to_string()))
-        }
-    };
-    match &observed.subject {
-        Subject::Holder(holder) => {
-            page.line("Running job", &title(holder));
-            page.line("Job PID", &pid(holder.job.as_ref()));
-            page.line("Job started", &escape(&holder.started_at));
-            page.line("Job status", &status);
-            page.line("Command", &command_line(&holder.command));
-            if let Some(cwd) = &holder.cwd {
-                page.line("Directory", &escape_os(&cwd.0));
-            }
-            page.line("User", &user(holder));
-            page.line("Supervisor PID", &pid(holder.supervisor.as_ref()));
-            let host = &holder.host;
-            page.line("Host", &format!("{} (boot {})", escape(&host.name), escape(&host.boot_id)));
-            let context = &holder.context;
-            for (label, value) in
-                [("Systemd unit", &context.systemd_unit), ("Invocation ID", &context.invocation_id)]
-            {
-                if let Some(value) = value {
-                    page.line(label, &escape(value));
-                }
-            }
-            page.line("Token", &holder.token.to_string());
-        }
-        Subject::Legacy(legacy) => {
-            let none = || "unknown".to_owned();
-            page.line("Running job", &escape(legacy.job.as_deref().unwrap_or("unknown")));
-            page.line("Job PID", &legacy.job_pid.map_or_else(none, |pid| pid.to_string()));
-            page.line("Job started", &legacy.job_timestamp.map_or_else(none, at));
-            page.line("Job status", &status);
-        }
-        Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {
-            page.line("Running job", &describe(&observed.subject));
-            page.line("Job status", &status);
-        }
-    }
-}
-
-fn pid(process: Option<&crate::identity::process::ProcessId>) -> String {
-    process.map_or_else(|| "unknown".to_owned(), |process| process.pid.to_string())
-}
-
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn line(&mut self, label: &str, value: &str) {
-        let label = format!("{label}:");
-        self.0.push_str(&format!("{label:<18}{value}\n"));
-    }
 }

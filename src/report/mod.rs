@@ -3,6 +3,7 @@
 pub mod escape;
 pub mod explain;
 pub mod human;
+pub mod info;
 pub mod json;
 pub mod output;
 pub mod table;

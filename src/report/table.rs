@@ -9,18 +9,19 @@ use crate::identity::observe::Observed;
 use crate::identity::verdict::{Subject, Verdict};
 use crate::look::{Queued, Sight};
 use crate::machine::name::MachineName;
-use crate::summary::{Summary, summarize};
 
-/// The table of `list`.
+/// The table of `list`: a line for each holder, and for each machine that has none.
 pub fn table(rows: &[(MachineName, Sight)]) -> Result<String, Error> {
     let mut text = "MACHINE\tSTATE\tJOB\tPID\tSINCE\tUSER\tWAITING\n".to_owned();
     for (machine, sight) in rows {
-        let [state, job, pid, since, user] = match summarize(sight) {
-            Summary::Free => ["free", "-", "-", "-", "-"].map(str::to_owned),
-            Summary::Held(observed) => columns(observed),
-        };
+        let free = || vec![["free", "-", "-", "-", "-"].map(str::to_owned)];
+        let held: Vec<[String; 5]> = sight.observed.iter().map(columns).collect();
         let waiting = sight.queue.len();
-        text.push_str(&format!("{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\t{waiting}\n"));
+        for [state, job, pid, since, user] in if held.is_empty() { free() } else { held } {
+            text.push_str(&format!(
+                "{machine}\t{state}\t{job}\t{pid}\t{since}\t{user}\t{waiting}\n"
+            ));
+        }
     }
     lay_out(&text)
 }

@@ -2,8 +2,8 @@
 //! and, where that was asked for, that the service is up.
 //!
 //! A message is one datagram. The crate for it (sd-notify 0.5) knows no abstract addresses, and would
-//! block while the manager does not read. Here a message that cannot be sent now is lost: no job
-//! depends on it.
+//! block while the manager does not read. Here a message that cannot be sent now is lost, and `READY=1`
+//! after a second: no job depends on it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -23,6 +23,9 @@ const EXTENSION: Duration = Duration::from_secs(180);
 
 /// What was said is not said again before this time.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// How long a manager that does not read is waited for, where it matters.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// In characters, of up to four bytes: systemd ignores messages of more than 4096 bytes.
 const MAX_STATUS: usize = 900;
@@ -77,16 +80,24 @@ impl Notifier {
     /// The job has begun.
     pub fn has_begun(&self) {
         if self.says_ready() {
-            self.say(&["READY=1".to_owned()]);
+            // A start that is never said to be over fails: this one is worth a moment.
+            self.say_within(PATIENCE, &["READY=1".to_owned()]);
         }
     }
 
     /// Whether it was taken. If not, nobody may be listening, or nobody reads; the job runs all the same.
     fn say(&self, lines: &[String]) -> bool {
+        self.say_within(Duration::ZERO, lines)
+    }
+
+    fn say_within(&self, patience: Duration, lines: &[String]) -> bool {
         let Some(address) = &self.address else { return false };
         let send = || -> io::Result<usize> {
             let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?;
+            match patience {
+                Duration::ZERO => socket.set_nonblocking(true)?,
+                patience => socket.set_write_timeout(Some(patience))?,
+            }
             socket.send_to_addr(lines.join("\n").as_bytes(), address)
         };
         send().is_ok()

@@ -68,6 +68,8 @@ fn nobody_is_in_the_way(
 #[case::w_and_e("", "-w 0.2 -E 5", 5)]
 #[case::e_and_w("", "-E 5 -w 0.2", 5)]
 #[case::w_and_e_zero("", "-w 0.2 -E 0", 0)]
+#[case::said_twice("", "-n -n -E 5 -E 6", 6)]
+#[case::the_last_w("", "-w 20 -w 0.2", 1)]
 #[case::e_out_of_range("", "-n -E 256", 64)]
 fn somebody_is_and_stays(
     #[values(Tool::Flock, Tool::Jobguard)] tool: Tool,
@@ -133,7 +135,6 @@ fn what_cannot_be_run(#[case] word: &str, #[case] status: i32) {
 #[case::cut_short("--conf 9", RAN, 64)]
 #[case::a_contradiction("-n -w 5", RAN, 64)]
 #[case::the_same_the_other_way_round("-w 5 -n", RAN, 64)]
-#[case::said_twice("-w 1 -w 2", RAN, 64)]
 #[case::w_hexadecimal("-w 0x10", RAN, 64)]
 #[case::w_with_a_unit("-w 5m", 64, RAN)]
 fn differs_on_purpose(#[case] options: &str, #[case] of_flock: i32, #[case] of_jobguard: i32) {
