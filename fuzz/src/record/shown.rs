@@ -7,7 +7,7 @@ use jobguard::look::Sight;
 use jobguard::machine::name::MachineName;
 use jobguard::protocol::Judged;
 use jobguard::report::explain::{explain, rows};
-use jobguard::report::human;
+use jobguard::report::{human, info};
 use jobguard::report::json::{MachineJson, explained, line, subject_json};
 use jobguard::report::table::table;
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub fn is_shown_safely(row: &[(MachineName, Sight); 1], observer: &Observer) {
         assert_one_line(&human::status_line(machine, sight, state_dir, chosen));
     }
     refusals_are_lines(machine, sight, state_dir);
-    the_page_has_its_lines(&human::info(machine, sight, state_dir));
+    the_page_has_its_lines(&info::info(machine, sight, state_dir));
     the_evidence_has_its_rows(sight, observer);
     the_table_has_its_row(row);
     the_objects_parse(machine, sight, observer);
