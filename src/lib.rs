@@ -9,6 +9,7 @@
 //!   executes them
 //! * [`identity`]: who is a holder, and is it alive: evidence, and the verdict on it
 //! * [`machine`]: the state directory and the files in it
+//! * [`ending`]: ending what holds a machine: TERM, and after a grace KILL
 //! * [`look`]: looking at a machine without its lock, and waiting for it to change
 //! * [`supervise`]: the job's birth, the signals it gets, its end
 //! * [`report`]: everything that is printed
@@ -17,6 +18,7 @@
 
 pub mod cli;
 pub mod commands;
+pub mod ending;
 pub mod error;
 pub mod identity;
 pub mod look;

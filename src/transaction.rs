@@ -207,10 +207,7 @@ impl<'a> Transaction<'a> {
         }
         let snapshot = self.dir.read()?;
         let observed = observe_all(self.dir, &snapshot, self.observer, self.patience);
-        let judged = observed
-            .into_iter()
-            .map(|found| Judged { subject: found.subject, judgement: found.judgement })
-            .collect();
+        let judged = observed.into_iter().map(Judged::from).collect();
         let (now, now_ms) = now();
         let record = snapshot.reading.record.clone();
         self.state.seen = Some(snapshot);

@@ -81,7 +81,8 @@ fn the_living_are_refused_and_yield_to_force_and_their_token_alone() {
     let sandbox = Sandbox::new();
     let mut held = hold(&sandbox, "m1");
     let token = token(&sandbox, "m1");
-    let next = "it was not cleared; it is alive: wait for it, or end it; see jobguard info m1";
+    let next = "it was not cleared; it is alive: wait for it, or end it: jobguard stop m1 --token ";
+    let next = &format!("{next}{token}");
     run(&mut sandbox.jobguard(["clear", "m1"])).exits(75).says("m1 is held by \"sh -c").says(next);
     for wrong in ["0", "1", "18446744073709551615"] {
         let force = ["clear", "m1", "--force", "--token", wrong];

@@ -75,7 +75,7 @@ fn refused<S: AsRef<OsStr>>(args: &[S]) -> Done {
 
 #[rstest]
 #[case::nothing(&[], &["Usage: jobguard", "See jobguard --help"])]
-#[case::empty_word(&[""], &["'' is no subcommand", "status, list, info, queue, wait, clear"])]
+#[case::empty_word(&[""], &["'' is no subcommand", "status, list, info, queue, wait, stop, clear"])]
 #[case::unknown_subcommand(&["frob"], &["'frob' is no subcommand", "jobguard -m NAME -- frob"])]
 #[case::unknown_after_dashes(&["--", "frob"], &["'frob' is no subcommand"])]
 #[case::unknown_option(&["--frob"], &["'--frob'"])]
@@ -97,6 +97,9 @@ fn refused<S: AsRef<OsStr>>(args: &[S]) -> Done {
 #[case::status_of_nothing(&["status"], &["<NAME>", "jobguard status"])]
 #[case::status_of_two(&["status", "m1", "m2"], &["'m2'"])]
 #[case::status_of_a_machine_option(&["status", "-m", "m1"], &["'-m'"])]
+#[case::stop_of_two(&["stop", "m1", "m2"], &["'m2'"])]
+#[case::stop_of_no_token(&["stop", "m1", "--token", "x"], &["'x'", "--token"])]
+#[case::stop_of_no_time(&["stop", "m1", "--grace", "soon"], &["'soon'", "--grace"])]
 #[case::clear_nothing(&["clear"], &["NAME", "--all"])]
 #[case::clear_too_much(&["clear", "--all", "m1"], &["--all"])]
 #[case::force_without_token(&["clear", "m1", "--force"], &["--token"])]

@@ -59,7 +59,9 @@ fn one_user_waits_for_another_and_cannot_clear_them_as_root() {
     let bob = |args: &[&str]| run(&mut commons.jobguard(BOB, &[TEAM], &state, args));
     bob(&["-n", "-m", "m1", "true"]).exits(75).says("m1 is held by \"sh -c").says("user 51001");
     assert!(bob(&["status", "m1"]).exits(0).stdout().starts_with("m1: running"));
-    bob(&["clear", "m1"]).exits(75).says("it is alive: wait for it, or end it");
+    bob(&["clear", "m1"])
+        .exits(75)
+        .says("it is alive: wait for it, or end it: jobguard stop m1 --token");
     let mut waiter = Running::start(&mut commons.jobguard(
         BOB,
         &[TEAM],

@@ -58,7 +58,8 @@ fn it_gives_up_when_its_time_is_over() {
     let done = run(&mut sandbox.jobguard(["wait", "-w", "0.3", "m1"])).exits(75);
     assert!(before.elapsed() >= Duration::from_millis(300));
     assert_eq!(done.stdout(), "");
-    done.says("m1 is held by \"sh -c").says("it is alive: wait for it, or end it");
+    done.says("m1 is held by \"sh -c")
+        .says("it is alive: wait for it, or end it: jobguard stop m1 --token");
 }
 
 /// A part of a job that waits for the job's end would wait for ever.

@@ -25,7 +25,7 @@ use crate::report::escape::escape_os;
     disable_help_subcommand = true,
     disable_help_flag = true,
     args_override_self = true,
-    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|clear [OPTIONS]...",
+    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|stop|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]
@@ -196,6 +196,17 @@ pub enum Subcommands {
         /// Wait no longer than this: 90, 0.5, 5m, 1h30m.
         #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
         wait: Option<Duration>,
+    },
+    /// End who holds a machine: TERM, and KILL after a grace. Exit: 0 when they are gone, else 75.
+    Stop {
+        #[command(flatten)]
+        machine: OneMachine,
+        /// End this run only, from `status --json` or the refusal; it may have ended already.
+        #[arg(long, value_name = "TOKEN", allow_hyphen_values = true, value_parser = token)]
+        token: Option<u64>,
+        /// How long a job may take to end after TERM: 90, 0.5, 5m, 1h30m [default: 10].
+        #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
+        grace: Option<Duration>,
     },
     /// Remove phantoms from records; whoever may be alive is refused.
     #[command(override_usage = "jobguard clear NAME...|--all [OPTIONS]\n       \

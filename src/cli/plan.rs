@@ -60,6 +60,17 @@ pub enum Plan {
         /// How to answer.
         ask: Ask,
     },
+    /// End who holds a machine.
+    Stop {
+        /// Which.
+        machine: MachineName,
+        /// Only this run; its token.
+        token: Option<u64>,
+        /// How long a job may take to end after TERM.
+        grace: Duration,
+        /// How to answer.
+        ask: Ask,
+    },
     /// Remove phantoms.
     Clear {
         /// From which machines; `None`: all.
@@ -156,6 +167,7 @@ impl Settings {
 
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const LEGACY_GRACE: Duration = Duration::from_secs(300);
+const STOP_GRACE: Duration = Duration::from_secs(10);
 const EX_TEMPFAIL: u8 = 75;
 
 /// Reads a command line; the error is a message for the user, exit 64.
@@ -254,6 +266,12 @@ fn plan_look(top: Top) -> Result<Plan, String> {
         Subcommands::Wait { machine, wait } => {
             Plan::Wait { machine: machine.name, limit: wait, ask: ask(machine.common)? }
         }
+        Subcommands::Stop { machine, token, grace } => Plan::Stop {
+            machine: machine.name,
+            token,
+            grace: grace.unwrap_or(STOP_GRACE),
+            ask: ask(machine.common)?,
+        },
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }
         }

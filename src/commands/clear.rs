@@ -96,9 +96,29 @@ fn clear_one(
     Ok(Cleared { machine: machine.clone(), cleared, refused, after })
 }
 
+/// Removes phantoms, and says so; false where that cannot be. Who may not write here can see all
+/// the same that they hold nothing. Signals must be blocked.
+pub(super) fn sweep(
+    dir: &MachineDir,
+    observer: &Observer,
+    patience: &mut Patience,
+    ask: &Ask,
+) -> bool {
+    match remove(dir, None, observer, patience, ask) {
+        Ok((cleared, _)) => {
+            say_cleared(dir.name(), &cleared);
+            true
+        }
+        Err(error) => {
+            output::message(error);
+            false
+        }
+    }
+}
+
 /// Removes phantoms, and by force somebody else: whom it removed, and whom it left alone. Signals
 /// must be blocked.
-pub(super) fn remove(
+fn remove(
     dir: &MachineDir,
     force: Option<Force>,
     observer: &Observer,

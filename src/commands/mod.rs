@@ -6,18 +6,23 @@ mod list;
 mod queue;
 mod run;
 mod status;
+mod stop;
 mod wait;
+
+use std::path::PathBuf;
 
 use crate::Exit;
 use crate::cli::plan::{Plan, Settings};
 use crate::error::Error;
 use crate::identity::host::Host;
-use crate::identity::observe::Patience;
+use crate::identity::observe::{Observed, Patience};
 use crate::identity::process::Kernel;
 use crate::identity::verdict::Observer;
 use crate::look::{Sight, settle, settled_by};
+use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir, locate};
+use crate::machine::store::MachineDir;
 use crate::protocol::Judged;
 use crate::report::{human, output};
 use crate::sys::signal::SignalSet;
@@ -36,6 +41,9 @@ pub fn execute(plan: Plan) -> Exit {
         Plan::Info { machine, ask } => answer(info::info(&machine, &ask), Some(STATUS_UNKNOWN)),
         Plan::Queue { machine, ask } => answer(queue::queue(&machine, &ask), None),
         Plan::Wait { machine, limit, ask } => answer(wait::wait(&machine, limit, &ask), None),
+        Plan::Stop { machine, token, grace, ask } => {
+            answer(stop::stop(&machine, token, grace, &ask), None)
+        }
         Plan::Clear { machines, force, ask } => {
             answer(clear::clear(machines.as_deref(), force, &ask), None)
         }
@@ -65,12 +73,12 @@ fn observer(settings: &Settings, state: &StateDir) -> Result<Observer, Error> {
 /// A machine as a looking command sees it, with what it was looked at through.
 struct Looked {
     sight: Sight,
-    state_dir: std::path::PathBuf,
+    state_dir: PathBuf,
     observer: Option<Observer>,
 }
 
 /// Opens the state directory for looking: nothing is made.
-fn open_for_looking(settings: &Settings) -> Result<(Option<StateDir>, std::path::PathBuf), Error> {
+fn open_for_looking(settings: &Settings) -> Result<(Option<StateDir>, PathBuf), Error> {
     let path = locate(settings.state_dir.as_deref())?;
     let state = StateDir::open(&path, Missing::Accept, settings.allow_network_fs)?;
     Ok((state, path))
@@ -93,6 +101,40 @@ fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> 
         None => never_used(),
     };
     Ok(Looked { sight, state_dir, observer: Some(observer) })
+}
+
+/// Does something about one machine with all signals blocked: job control, too, must not stop us
+/// with the machine lock in hand. `act` waits under the mask that we inherited, which it is given.
+/// `None` for a machine that was never used.
+fn at_machine<T>(
+    machine: &MachineName,
+    settings: &Settings,
+    act: impl FnOnce(&MachineDir, &Observer, SignalSet) -> Result<T, Error>,
+) -> Result<(Option<T>, PathBuf), Error> {
+    let (state, path) = open_for_looking(settings)?;
+    let Some(state) = state else { return Ok((None, path)) };
+    let Some(dir) = state.machine(machine, Missing::Accept)? else { return Ok((None, path)) };
+    let observer = observer(settings, &state)?;
+    let inherited = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
+    let done = act(&dir, &observer, inherited);
+    inherited.set_mask().map_err(Error::io("unblock signals"))?;
+    Ok((Some(done?), path))
+}
+
+/// Refuses to do to a run what would be done to this very command, a part of its job; `why` not.
+fn refuse_own<'a>(
+    machine: &MachineName,
+    outer: &Holds,
+    mut runs: impl Iterator<Item = &'a Observed>,
+    why: &str,
+) -> Result<(), Error> {
+    match runs.find(|run| outer.contains(machine, run.subject.token())) {
+        None => Ok(()),
+        Some(own) => Err(Error::Busy(format!(
+            "{}, which this command is part of: {why}",
+            human::held_by(machine, &own.subject, &own.judgement)
+        ))),
+    }
 }
 
 /// Says whom we removed from the record of a machine.

@@ -57,8 +57,8 @@ pub struct Findings {
     pub uids: Vec<u32>,
     /// The FIFO that has the lifeline's name, and its owner.
     pub lifeline: Option<(LifelineId, u32)>,
-    /// The kernel says that the process is of this run.
-    pub belongs: bool,
+    /// The kernel says whether the process is of this run; `None`: it does not tell us.
+    pub belongs: Option<bool>,
 }
 
 /// Says whether all that was found agrees with the record; pure.
@@ -91,8 +91,11 @@ pub fn agree(holder: &Holder, role: Role, here: &Host, found: &Findings) -> Resu
         Some((_, owner)) if *owner != holder.uid => {
             Err(Refusal::Owner { recorded: holder.uid, found: *owner })
         }
-        Some(_) if !found.belongs => Err(Refusal::Stranger),
-        Some(_) => Ok(()),
+        Some(_) => match found.belongs {
+            Some(true) => Ok(()),
+            Some(false) => Err(Refusal::Stranger),
+            None => Err(Refusal::Forbidden { uid: holder.uid }),
+        },
     }
 }
 
@@ -113,20 +116,25 @@ pub fn warrant(
     let same_time = holder.host.time_ns == observer.host.time_ns;
     let Look { sighting, handle } = observer.kernel.look_for(recorded, same_time);
     let lifeline = dir.whose_lifeline(holder.token);
-    let belongs = |lifeline| belongs(dir, holder, role, lifeline, observer);
+    let belongs = |lifeline| match belongs(dir, holder, role, lifeline, observer) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        told => Some(told.unwrap_or(false)),
+    };
     let found = Findings {
         sighting,
         start_ticks: Stat::read(recorded.pid).ok().map(|stat| stat.start_ticks),
         uids: uids(recorded.pid).unwrap_or_default(),
         lifeline,
-        belongs: lifeline.is_some_and(|(id, _)| belongs(id).unwrap_or(false)),
+        belongs: lifeline.map_or(Some(false), |(id, _)| belongs(id)),
     };
-    agree(holder, role, &observer.host, &found)?;
-    let pidfd = handle.ok_or(Refusal::NoHandle)?;
+    let over = handle.as_ref().map(PidFd::is_over);
     // What was read under its PID was its own only if it lives still.
-    match pidfd.is_over() {
-        Ok(false) if observer.kernel.proc => Ok(pidfd),
-        Ok(true) => Err(Refusal::Over),
+    if let Some(Ok(true)) = over {
+        return Err(Refusal::Over);
+    }
+    agree(holder, role, &observer.host, &found)?;
+    match (over, handle) {
+        (Some(Ok(false)), Some(pidfd)) if observer.kernel.proc => Ok(pidfd),
         _ => Err(Refusal::NoHandle),
     }
 }

@@ -17,6 +17,7 @@ pub mod withdraw;
 #[cfg(test)]
 mod fixtures;
 
+use crate::identity::observe::Observed;
 use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Holder, Record};
@@ -161,6 +162,12 @@ pub trait Protocol {
 
     /// Takes the answer to the last act, and says the next.
     fn next(&mut self, answer: Answer) -> Next<Self::Outcome>;
+}
+
+impl From<Observed> for Judged {
+    fn from(observed: Observed) -> Self {
+        Self { subject: observed.subject, judgement: observed.judgement }
+    }
 }
 
 impl Judged {

@@ -133,8 +133,8 @@ pub fn next_step(
     match (&judgement.verdict, subject) {
         (Verdict::Finishing, _) => "its end is due any moment: try again".to_owned(),
         (Verdict::Live, Subject::Holder(_)) => {
-            let see = command(&format!("info {machine}"), chosen);
-            format!("it is alive: wait for it, or end it; see {see}")
+            let words = format!("stop {machine} --token {}", subject.token());
+            format!("it is alive: wait for it, or end it: {}", command(&words, chosen))
         }
         (_, Subject::Newer(_)) => "use the version that wrote it".to_owned(),
         _ => {

@@ -162,13 +162,9 @@ impl Job {
     }
 
     fn signal_group(&self, signal: i32) -> io::Result<()> {
-        let by_number = || signal_unreaped_group(self.pid(), signal);
         match &self.pidfd {
-            None => by_number(),
-            Some(pidfd) => pidfd.signal_group(signal).or_else(|error| match error.raw_os_error() {
-                Some(libc::EINVAL) => by_number(), // before Linux 6.9
-                _ => Err(error),
-            }),
+            Some(pidfd) => pidfd.signal_group(self.pid(), signal),
+            None => signal_unreaped_group(self.pid(), signal),
         }
     }
 

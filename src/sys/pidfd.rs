@@ -65,12 +65,25 @@ impl PidFd {
         self.send(signal, 0)
     }
 
-    /// Sends a signal to the process group that this process leads.
+    /// Sends a signal to the process group that this process leads; its PID, and so the group's
+    /// number, is `pid`.
+    ///
+    /// Before Linux 6.9 that number must do, so the caller must just have seen that it is this
+    /// process's. It cannot become another's before somebody has reaped the process and the group is
+    /// empty; a stranger would then have to lead a group under it, which takes all other PIDs being
+    /// handed out first, between two of our system calls.
     ///
     /// # Errors
-    /// `EINVAL` before Linux 6.9.
-    pub fn signal_group(&self, signal: i32) -> io::Result<()> {
-        self.send(signal, SIGNAL_PROCESS_GROUP)
+    /// `ESRCH`: it leads none. `EPERM`: none of the group may be signalled.
+    pub fn signal_group(&self, pid: i32, signal: i32) -> io::Result<()> {
+        match self.send(signal, SIGNAL_PROCESS_GROUP) {
+            // kill(2) takes -1 for everybody.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && pid > 1 => {
+                // SAFETY: takes plain integers.
+                call(|| unsafe { libc::kill(-pid, signal) }.into()).map(drop)
+            }
+            sent => sent,
+        }
     }
 
     fn send(&self, signal: i32, flags: libc::c_uint) -> io::Result<()> {

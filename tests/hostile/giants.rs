@@ -16,13 +16,14 @@ use crate::support::require_program;
 /// The address space that must do, in bytes.
 const MEMORY: u32 = 512 << 20;
 
-const ASKS: [(User, &[&str], i32); 9] = [
+const ASKS: [(User, &[&str], i32); 10] = [
     (VICTIM, &["-n", "-m", "m1", "echo", "ran"], 75),
     (ROOT, &["-n", "-m", "m1", "echo", "ran"], 75),
     (VICTIM, &["status", "m1"], 4),
     (VICTIM, &["status", "m1", "--json", "--explain"], 4),
     (ROOT, &["info", "m1"], 4),
     (ROOT, &["list"], 0),
+    (VICTIM, &["stop", "m1"], 75),
     (VICTIM, &["clear", "m1"], 75),
     (VICTIM, &["clear", "m1", "--force", "--token", "0"], 0),
     (ROOT, &["clear", "m1", "--force", "--token", "0"], 0),

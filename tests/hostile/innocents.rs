@@ -85,9 +85,10 @@ fn whom_a_record_names_is_not_signalled_as_root() {
     let arena = Arena::new("records of innocents");
     let innocents = [ROOT, VICTIM, BOB].map(|user| Innocent::new(&arena, user));
     let records = records(&innocents);
-    let asks: [(&[&str], i32, i32); 4] = [
+    let asks: [(&[&str], i32, i32); 5] = [
         (&["status", "m1"], 0, 1),
         (&["clear", "m1"], 75, 0),
+        (&["stop", "m1", "--grace", "0"], 75, 0),
         (&["-n", "-m", "m1", "true"], 75, 0),
         (&["clear", "m1", "--force", "--token", "5"], 0, 0),
     ];

@@ -62,7 +62,7 @@ const PLACES: [&str; 12] = [
 ];
 
 /// Every command, and the statuses that are documented for it.
-const ASKS: [(&[&str], &[i32]); 11] = [
+const ASKS: [(&[&str], &[i32]); 12] = [
     (&["-n", "-m", "m1", "echo", "ran"], &[0, 75, 125]),
     (&["status", "m1"], &[0, 1, 3, 4]),
     (&["status", "m1", "--json"], &[0, 1, 3, 4]),
@@ -71,6 +71,7 @@ const ASKS: [(&[&str], &[i32]); 11] = [
     (&["info", "m1", "--json"], &[0, 1, 3, 4]),
     (&["list"], &[0, 125]),
     (&["list", "--json"], &[0, 125]),
+    (&["stop", "m1", "--grace", "0"], &[0, 75, 125]),
     (&["clear", "m1"], &[0, 75, 125]),
     (&["clear", "--all"], &[0, 75, 125]),
     (&["clear", "m1", "--force", "--token", "TOKEN"], &[0, 75, 125]),
@@ -198,7 +199,7 @@ fn whatever_lies_where_our_files_should_as_root() {
             for (args, codes) in ASKS {
                 combos.push((place, thing, VICTIM, args, codes));
                 // Root asks what can do harm.
-                if matches!(args[0], "-n" | "clear") {
+                if matches!(args[0], "-n" | "stop" | "clear") {
                     combos.push((place, thing, ROOT, args, codes));
                 }
             }

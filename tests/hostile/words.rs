@@ -39,7 +39,7 @@ fn is_safe(done: &Done) -> usize {
     done.0.stdout.len() + done.0.stderr.len()
 }
 
-const ASKS: [&[&str]; 10] = [
+const ASKS: [&[&str]; 12] = [
     &["-n", "-m", "m1", "true"],
     &["status", "m1"],
     &["status", "m1", "--explain"],
@@ -48,6 +48,8 @@ const ASKS: [&[&str]; 10] = [
     &["info", "m1", "--json"],
     &["list"],
     &["list", "--json"],
+    &["stop", "m1"],
+    &["stop", "m1", "--json"],
     &["clear", "m1", "--json"],
     &["clear", "m1", "--force", "--token", "5"],
 ];

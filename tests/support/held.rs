@@ -19,8 +19,12 @@ pub struct Held {
 
 impl Held {
     pub fn start(sandbox: &Sandbox) -> Self {
-        let script = format!("echo $$; read _; exit {STATUS}");
-        let mut command = sandbox.jobguard(["-m", "m1", "--", "sh", "-c", &script]);
+        Self::running(sandbox, &format!("echo $$; read _; exit {STATUS}"))
+    }
+
+    /// The same with another script, which says its PID first.
+    pub fn running(sandbox: &Sandbox, script: &str) -> Self {
+        let mut command = sandbox.jobguard(["-m", "m1", "--", "sh", "-c", script]);
         let command = command.stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut supervisor = Running::start(command);
         let job = Stray(supervisor.line().parse().unwrap());

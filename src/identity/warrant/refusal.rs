@@ -33,6 +33,11 @@ pub enum Refusal {
     },
     /// It is no process of this run.
     Stranger,
+    /// It is another user's, whom the kernel keeps from us.
+    Forbidden {
+        /// Whose it is.
+        uid: u32,
+    },
     /// Without pidfds, or without `/proc`, it could be another process when the signal arrives.
     NoHandle,
 }
@@ -57,6 +62,9 @@ impl fmt::Display for Refusal {
                 write!(f, "its record says uid {recorded}, and its lifeline is that of uid {found}")
             }
             Self::Stranger => f.write_str("nothing but its record says that it is of this run"),
+            Self::Forbidden { uid } => {
+                write!(f, "it belongs to uid {uid}: only that user and root may end it")
+            }
             Self::NoHandle => f.write_str("this kernel gives no handle on it"),
         }
     }

@@ -33,7 +33,7 @@ fn found() -> Findings {
         start_ticks: Some(5),
         uids: vec![VICTIM; 4],
         lifeline: Some((LifelineId::new(1, 2), VICTIM)),
-        belongs: true,
+        belongs: Some(true),
     }
 }
 
@@ -101,7 +101,8 @@ fn a_record_that_does_not_agree(#[case] change: fn(&mut Holder), #[case] refusal
     |f: &mut Findings| f.lifeline = Some((LifelineId::new(1, 2), 0)),
     Refusal::Owner { recorded: VICTIM, found: 0 }
 )]
-#[case::stranger(|f: &mut Findings| f.belongs = false, Refusal::Stranger)]
+#[case::stranger(|f: &mut Findings| f.belongs = Some(false), Refusal::Stranger)]
+#[case::not_ours(|f: &mut Findings| f.belongs = None, Refusal::Forbidden { uid: VICTIM })]
 fn what_was_found_does_not_agree(#[case] change: fn(&mut Findings), #[case] refusal: Refusal) {
     assert_eq!(asked(|_, found| change(found)), Err(refusal.clone()));
     assert!(!refusal.to_string().is_empty());
