@@ -80,6 +80,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "nonblock", value_parser = max_pending)]
     pub max_pending: Option<NonZeroU16>,
 
+    /// With --on-busy replace: how long whoever holds the machine may take to end after TERM, before
+    /// KILL [default: 10].
+    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
+    pub kill_after: Option<Duration>,
+
     /// Exit with this status instead of 75 when the machine is busy.
     #[arg(short = 'E', long, value_name = "STATUS", allow_hyphen_values = true, value_parser = exit_status)]
     pub conflict_exit_code: Option<u8>,
@@ -116,6 +121,9 @@ pub enum OnBusy {
     /// Exit with 0: this run need not be.
     #[value(alias = "forbid")]
     Skip,
+    /// End whoever holds it (TERM, then KILL, see -k), then run, ahead of all who wait.
+    #[value(alias = "cancel-in-progress")]
+    Replace,
     /// Exit with 0, and print who runs: that one will do.
     Reuse,
 }

@@ -1,5 +1,6 @@
-//! The command line: [`args`] says what may be typed, [`plan`] what it means.
+//! The command line: [`args`] says what may be typed, [`plan`] and [`settings`] what it means.
 
 pub mod args;
 pub mod duration;
 pub mod plan;
+pub mod settings;

@@ -1,20 +1,18 @@
 //! What was typed, resolved and checked: flag before environment before default. No I/O.
 
 use std::borrow::Cow;
-use std::env;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 
 use super::args::{
-    Common, Look, Notify, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top,
-    full_command, host_id,
+    Common, Look, Notify, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command,
 };
+use super::settings::Settings;
 use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::record::{MAX_SLOTS, Mode};
@@ -101,6 +99,8 @@ pub struct RunPlan {
     pub wait: Option<Duration>,
     /// With how many others it waits; `None`: any number.
     pub max_pending: Option<NonZeroU16>,
+    /// How long whoever is replaced may take to end after TERM.
+    pub kill_after: Duration,
     /// The exit status when it is busy.
     pub busy_exit: u8,
     /// Shown instead of the command line.
@@ -129,44 +129,6 @@ pub struct Ask {
     pub settings: Settings,
 }
 
-/// What every command needs to know.
-#[derive(Debug)]
-pub struct Settings {
-    /// `--state-dir`.
-    pub state_dir: Option<PathBuf>,
-    /// Network file systems are allowed.
-    pub allow_network_fs: bool,
-    /// Overrides the machine ID.
-    pub host_id: Option<String>,
-    /// How long to wait for the machine lock.
-    pub lock_timeout: Duration,
-    /// The age from which a record of schema 0 without a PID is over.
-    pub legacy_grace: Duration,
-}
-
-impl Settings {
-    /// `inner` is what stood after a subcommand, `outer` what stood before.
-    fn resolve(inner: Place, outer: Place) -> Result<Self, String> {
-        let set = env::var_os("JOBGUARD_HOST_ID").filter(|id| !id.is_empty());
-        let given = inner.host_id.or(outer.host_id);
-        let host_id = match (given, set) {
-            (Some(id), _) => Some(id),
-            (None, set) => {
-                set.map(host_id).transpose().map_err(|why| format!("JOBGUARD_HOST_ID: {why}"))?
-            }
-        };
-        Ok(Self {
-            host_id,
-            state_dir: inner.state_dir.or(outer.state_dir),
-            allow_network_fs: inner.allow_network_fs || outer.allow_network_fs,
-            lock_timeout: inner.lock_timeout.or(outer.lock_timeout).unwrap_or(LOCK_TIMEOUT),
-            legacy_grace: inner.legacy_grace.or(outer.legacy_grace).unwrap_or(LEGACY_GRACE),
-        })
-    }
-}
-
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-const LEGACY_GRACE: Duration = Duration::from_secs(300);
 const STOP_GRACE: Duration = Duration::from_secs(10);
 const EX_TEMPFAIL: u8 = 75;
 
@@ -206,6 +168,9 @@ fn plan_run(top: Top) -> Result<Plan, String> {
     if !waits && top.run.max_pending.is_some() {
         return Err("--max-pending belongs to --on-busy wait: the others do not wait".to_owned());
     }
+    if on_busy != OnBusy::Replace && top.run.kill_after.is_some() {
+        return Err("-k (--kill-after) belongs to --on-busy replace".to_owned());
+    }
     let mode = if top.run.shared { Mode::Shared } else { Mode::Exclusive };
     Ok(Plan::Run(RunPlan {
         machines,
@@ -215,6 +180,7 @@ fn plan_run(top: Top) -> Result<Plan, String> {
         on_busy,
         wait: top.run.wait,
         max_pending: top.run.max_pending,
+        kill_after: top.run.kill_after.unwrap_or(STOP_GRACE),
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
@@ -288,6 +254,7 @@ fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
         wait,
         on_busy,
         max_pending,
+        kill_after,
         conflict_exit_code,
         name,
         on_supervisor_death,
@@ -297,6 +264,7 @@ fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
         (*shared, "-s (--shared)"),
         (slots.is_some(), "--slots"),
         (max_pending.is_some(), "--max-pending"),
+        (kill_after.is_some(), "-k (--kill-after)"),
         (*nonblock, "-n (--nonblock)"),
         (wait.is_some(), "-w (--wait)"),
         (on_busy.is_some(), "--on-busy"),

@@ -12,7 +12,8 @@ mod wait;
 use std::path::PathBuf;
 
 use crate::Exit;
-use crate::cli::plan::{Plan, Settings};
+use crate::cli::plan::Plan;
+use crate::cli::settings::Settings;
 use crate::error::Error;
 use crate::identity::host::Host;
 use crate::identity::observe::{Observed, Patience};

@@ -3,6 +3,7 @@
 mod claim;
 mod cycle;
 mod give_up;
+mod replace;
 mod wait;
 
 use std::time::Instant;

@@ -1,5 +1,6 @@
 //! `jobguard stop NAME`: ends who holds it, and says what it took.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -92,7 +93,7 @@ fn stop_holders(
 }
 
 /// The line about a run that is gone, if that is our doing.
-fn what_was_done(machine: &MachineName, run: &Ended, grace: Duration) -> Option<String> {
+pub(super) fn what_was_done(machine: &MachineName, run: &Ended, grace: Duration) -> Option<String> {
     let last = run.signals.last().filter(|_| run.fate == Fate::Gone)?;
     let who = human::describe(&run.run.subject);
     let after = match run.signals.len() {
@@ -131,20 +132,26 @@ fn complaints(
             human::next_step(machine, &other.subject, &other.judgement, chosen)
         )];
     }
-    let complaint = |run: &Ended| {
-        let why = why_not(run)?;
-        let Judged { subject, judgement } = &run.run;
-        let next = match judgement.verdict {
-            Verdict::Unverifiable(_) => human::next_step(machine, subject, judgement, chosen),
-            _ => {
-                let wait = human::command(&format!("wait {machine}"), chosen);
-                format!("end it yourself where it runs, then: {wait}")
-            }
-        };
-        let held = human::held_by(machine, subject, judgement);
-        Some(format!("{held}; it was not stopped: {why}; {next}"))
+    stopped.runs.iter().filter_map(|run| complaint(machine, run, chosen)).collect()
+}
+
+/// Why a run still holds the machine, and what to do about it.
+pub(super) fn complaint(
+    machine: &MachineName,
+    run: &Ended,
+    chosen: Option<&Path>,
+) -> Option<String> {
+    let why = why_not(run)?;
+    let Judged { subject, judgement } = &run.run;
+    let next = match judgement.verdict {
+        Verdict::Unverifiable(_) => human::next_step(machine, subject, judgement, chosen),
+        _ => {
+            let wait = human::command(&format!("wait {machine}"), chosen);
+            format!("end it yourself where it runs, then: {wait}")
+        }
     };
-    stopped.runs.iter().filter_map(complaint).collect()
+    let held = human::held_by(machine, subject, judgement);
+    Some(format!("{held}; it was not stopped: {why}; {next}"))
 }
 
 /// The machine as it is now, and what was done to it.

@@ -36,12 +36,14 @@ impl Run<'_> {
     pub(super) fn claim(&mut self) -> Result<Claimed, Error> {
         let wait = match self.plan.on_busy {
             OnBusy::Wait => self.plan.wait,
+            OnBusy::Replace => None,
             OnBusy::Fail | OnBusy::Skip | OnBusy::Reuse => Some(Duration::ZERO),
         };
         // A time that no clock reaches is none.
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
         let queueing = match self.plan.max_pending {
             _ if wait == Some(Duration::ZERO) => Queueing::Never,
+            _ if self.plan.on_busy == OnBusy::Replace => Queueing::Ahead,
             most => Queueing::Last(most.map_or(usize::MAX, |most| most.get().into())),
         };
         loop {
@@ -55,7 +57,7 @@ impl Run<'_> {
                 // At the end of all queues again: of two that wait for the same machines one is to
                 // be before the other everywhere.
                 Turn::PlaceLost => self.targets.iter_mut().for_each(|target| target.place = None),
-                Turn::Cycle(why, outlooks) => {
+                Turn::Hopeless(why, outlooks) => {
                     self.withdraw(Why::Refused, &outlooks);
                     return Err(Error::Busy(why));
                 }
@@ -63,7 +65,7 @@ impl Run<'_> {
                 Turn::NotToday(outlooks) => {
                     let why = match self.plan.on_busy {
                         OnBusy::Wait if queueing != Queueing::Never && !is_full => Why::TimedOut,
-                        OnBusy::Wait | OnBusy::Fail => Why::Refused,
+                        OnBusy::Wait | OnBusy::Fail | OnBusy::Replace => Why::Refused,
                         OnBusy::Skip => Why::Skipped,
                         OnBusy::Reuse => Why::Reused,
                     };

@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use super::replace::Replaced;
 use super::{Run, Target};
+use crate::cli::args::OnBusy;
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{GRACE, Observer};
@@ -22,8 +24,8 @@ pub(super) enum Turn {
     PlaceLost,
     /// A newer run took our place.
     Replaced(Vec<Outlook>),
-    /// Nobody would ever go on; how.
-    Cycle(String, Vec<Outlook>),
+    /// It must not be waited for; why.
+    Hopeless(String, Vec<Outlook>),
     /// It is time to go away.
     NotToday(Vec<Outlook>),
 }
@@ -41,6 +43,11 @@ impl Outlook {
     /// How many wait before us; at least so many where it cannot be had anyway.
     pub(super) fn before(&self) -> usize {
         self.waiters.waiting.len()
+    }
+
+    /// Whether nobody is in the way but those who wait before us, if anybody.
+    fn is_due(&self) -> bool {
+        self.due.is_some()
     }
 
     /// Whether it can be had now.
@@ -126,8 +133,15 @@ impl Run<'_> {
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Turn::NotToday(outlooks));
             }
+            if self.plan.on_busy == OnBusy::Replace && !outlooks.iter().all(Outlook::is_due) {
+                match self.replace(&outlooks)? {
+                    Replaced::Nobody => {}
+                    Replaced::Gone => continue,
+                    Replaced::Not(why) => return Ok(Turn::Hopeless(why, outlooks)),
+                }
+            }
             if let Some(why) = self.cycle(&outlooks)? {
-                return Ok(Turn::Cycle(why, outlooks));
+                return Ok(Turn::Hopeless(why, outlooks));
             }
             self.tell(&outlooks);
             self.sleep(&outlooks, until)?;

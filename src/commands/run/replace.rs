@@ -1,0 +1,65 @@
+//! `--on-busy replace`: ends who is in the way, from a place ahead of the queue.
+
+use super::wait::Outlook;
+use super::{Run, Target};
+use crate::commands::stop::{complaint, what_was_done};
+use crate::ending::Ending;
+use crate::error::Error;
+use crate::identity::observe::Observed;
+use crate::look::Sight;
+use crate::protocol::Judged;
+use crate::report::output;
+
+/// How a replacement came out.
+pub(super) enum Replaced {
+    /// There was nobody to end.
+    Nobody,
+    /// They are gone; whatever took a machine since is for the next look.
+    Gone,
+    /// One is still there; why.
+    Not(String),
+}
+
+impl Run<'_> {
+    /// Ends whoever is in our way, and says so.
+    pub(super) fn replace(&mut self, outlooks: &[Outlook]) -> Result<Replaced, Error> {
+        let (grace, mask) = (self.plan.kill_after, self.job.inherited_mask());
+        let chosen = self.plan.settings.state_dir.as_deref();
+        let (mut outcome, mut complaints) = (Replaced::Nobody, Vec::new());
+        for (target, outlook) in self.targets.iter_mut().zip(outlooks) {
+            let victims = target.victims(&outlook.sight);
+            if outlook.is_ready() || victims.is_empty() {
+                continue;
+            }
+            outcome = Replaced::Gone;
+            let ending = Ending { dir: &target.dir, observer: self.observer, grace, mask };
+            for run in ending.end(victims, &mut target.patience)? {
+                let machine = target.dir.name();
+                if let Some(line) = what_was_done(machine, &run, grace) {
+                    output::message(line.trim_end());
+                }
+                complaints.extend(complaint(machine, &run, chosen));
+            }
+        }
+        Ok(if complaints.is_empty() { outcome } else { Replaced::Not(complaints.join("; ")) })
+    }
+}
+
+impl Target {
+    /// Those who must go for us to fit: the oldest, and not one more than that takes.
+    fn victims(&self, sight: &Sight) -> Vec<Judged> {
+        let (own, mut others): (Vec<&Observed>, Vec<&Observed>) =
+            sight.holding().partition(|held| self.want.is_part_of(held.standing()));
+        others.sort_by_key(|held| held.subject.token());
+        let fits = |left: &[&Observed]| {
+            let standing: Vec<_> = own.iter().chain(left).map(|held| held.standing()).collect();
+            self.want.fits(&standing)
+        };
+        let count = (0..others.len()).find(|count| fits(&others[*count..])).unwrap_or(others.len());
+        let judged = |held: &&Observed| Judged {
+            subject: held.subject.clone(),
+            judgement: held.judgement.clone(),
+        };
+        others[..count].iter().map(judged).collect()
+    }
+}
