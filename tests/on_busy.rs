@@ -52,7 +52,7 @@ fn who_goes_away_is_counted_and_logged(
 }
 
 #[rstest]
-fn a_free_machine_is_taken(#[values("wait", "fail", "skip", "reuse")] policy: &str) {
+fn a_free_machine_is_taken(#[values("wait", "fail", "skip", "replace", "reuse")] policy: &str) {
     let sandbox = Sandbox::new();
     let done = try_with(&sandbox, &["--on-busy", policy]).exits(0).silent();
     assert_eq!(done.stdout(), "ran\n");
@@ -62,7 +62,7 @@ fn a_free_machine_is_taken(#[values("wait", "fail", "skip", "reuse")] policy: &s
 #[rstest]
 #[case(&["-n", "--on-busy", "skip"], "cannot be used with")]
 #[case(&["--on-busy", "skip", "-w", "3"], "-w (--wait) belongs to --on-busy wait")]
-#[case(&["--on-busy", "allow"], "possible values: wait, fail, skip, reuse")]
+#[case(&["--on-busy", "allow"], "possible values: wait, fail, skip, replace, reuse")]
 fn what_contradicts_itself_is_refused(#[case] options: &[&str], #[case] says: &str) {
     let sandbox = Sandbox::new();
     try_with(&sandbox, options).exits(64).says(says);
