@@ -7,14 +7,18 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use nix::unistd::getuid;
+
 use crate::error::{Error, plain};
 use crate::identity::observe::{Observed, Patience};
 use crate::identity::stat::Stat;
 use crate::identity::verdict::{Observer, Subject};
 use crate::identity::warrant::{Refusal, Role, warrant};
 use crate::look::{Sight, Wakers, look};
+use crate::machine::events::What;
 use crate::machine::store::MachineDir;
 use crate::protocol::Judged;
+use crate::protocol::rewrite::as_recorded;
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
 
@@ -161,6 +165,14 @@ impl Ending<'_> {
 }
 
 impl Ended {
+    /// The event of what was done to it, if anything was.
+    pub fn event(&self) -> Option<(u64, What)> {
+        let signals: Vec<String> = self.signals.iter().map(|s| s.name().to_owned()).collect();
+        let (uid, holder) = (getuid().as_raw(), as_recorded(&self.run.subject));
+        let event = (self.run.subject.token(), What::Stopped { signals, uid, holder });
+        (!self.signals.is_empty()).then_some(event)
+    }
+
     fn is(&self, found: &Observed) -> bool {
         found.subject.token() == self.run.subject.token()
     }

@@ -64,6 +64,10 @@ fn who_holds_it_is_ended(#[values("replace", "cancel-in-progress")] word: &str) 
     assert_eq!(held.supervisor.wait().signal(), Some(libc::SIGTERM));
     let record = sandbox.record("m1");
     assert_eq!((&record["holders"], &record["counters"]["runs"]), (&json!([]), &json!(2)));
+    let events = sandbox.events("m1");
+    let stopped = events.iter().find(|event| event["event"] == "stopped").unwrap();
+    assert_eq!(stopped["signals"], json!(["TERM"]));
+    assert_eq!(stopped["holder"]["job"]["pid"], json!(held.job.0));
 }
 
 #[test]

@@ -90,6 +90,11 @@ fn is_told(event: &Event, line: &[u8]) {
             assert_eq!((read("reason"), read("proof")), (json!(reason), json!(proof)));
             assert_eq!(&told["holder"], holder);
         }
+        What::Stopped { signals, uid, holder } => {
+            assert_eq!(told["event"], "stopped");
+            assert_eq!((read("signals"), read("uid")), (json!(signals), json!(uid)));
+            assert_eq!(&told["holder"], holder);
+        }
         What::ForceCleared { verdict, uid, holder } => {
             assert_eq!(told["event"], "force_cleared");
             assert_eq!((read("verdict"), read("uid")), (json!(verdict), json!(uid)));
@@ -119,7 +124,8 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
         What::NotRun { why: Why::Skipped, command: words },
         What::EndedUnrecorded { run },
         What::PhantomCleared { reason: text(), proof: text(), holder: holder.clone() },
-        What::ForceCleared { verdict: text(), uid: u32::MAX, holder },
+        What::ForceCleared { verdict: text(), uid: u32::MAX, holder: holder.clone() },
+        What::Stopped { signals: vec![text()], uid: 0, holder },
     ];
     let mut events = Vec::new();
     for _ in 0..=draw.below(kinds.len()) {

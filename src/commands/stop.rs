@@ -17,10 +17,12 @@ use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::store::MachineDir;
 use crate::protocol::Judged;
+use crate::protocol::note::{self, Note};
 use crate::report::json::{MachineJson, line, subject_json};
 use crate::report::{human, output};
 use crate::summary::foremost;
 use crate::sys::signal::SignalSet;
+use crate::transaction::{Transaction, misled};
 
 /// The exit status when somebody holds the machine who was to be ended, or who was not asked for.
 const HELD: u8 = 75;
@@ -82,6 +84,7 @@ fn stop_holders(
     let runs = holding.filter(|found| meant(&found)).map(Judged::from).collect();
     let ending = Ending { dir, observer, grace: wish.grace, mask };
     let runs = ending.end(runs, &mut patience)?;
+    note(Transaction::new(dir, observer, &mut patience, ask.settings.lock_timeout), &runs);
     // A supervisor that was killed, or is stopped, leaves a phantom.
     let mut after = look(&mut patience)?;
     if !after.observed.iter().all(Observed::holds)
@@ -90,6 +93,19 @@ fn stop_holders(
         after = look(&mut patience)?;
     }
     Ok(Stopped { runs, after: after.with_queue(dir)? })
+}
+
+/// Leaves word in the event log of what was done. What cannot be written down was done all the same.
+pub(super) fn note(mut transaction: Transaction<'_>, runs: &[Ended]) {
+    let events: Vec<_> = runs.iter().filter_map(Ended::event).collect();
+    if events.is_empty() {
+        return;
+    }
+    match transaction.run(&mut Note::new(events)) {
+        Ok(note::Outcome::Done) => transaction.warnings.iter().for_each(output::message),
+        Ok(note::Outcome::Misled) => output::message(misled()),
+        Err(error) => output::message(error),
+    }
 }
 
 /// The line about a run that is gone, if that is our doing.

@@ -63,6 +63,15 @@ pub enum What {
         /// What it would have run.
         command: Vec<Argument>,
     },
+    /// A holder was sent signals by `stop`, or to be replaced.
+    Stopped {
+        /// Their names, in order.
+        signals: Vec<String>,
+        /// The user who did it.
+        uid: u32,
+        /// The holder, as it was recorded.
+        holder: Value,
+    },
     /// A holder that was provably over was removed from the record.
     PhantomCleared {
         /// The phantom reason.

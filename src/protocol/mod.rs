@@ -1,7 +1,7 @@
 //! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
 //!
-//! [`claim::Claim`], [`release::Release`], [`clear::Clear`] and [`withdraw::Withdraw`] are machines
-//! without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
+//! [`claim::Claim`], [`release::Release`], [`clear::Clear`], [`withdraw::Withdraw`] and [`note::Note`] are
+//! machines without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
 //! [`claims::Claims`] runs claims of several machines as one. [`crate::transaction`] executes the
 //! acts on the real state directory; a model can execute them on an imagined one. The order of the
 //! acts *is* the protocol, and it stands here and nowhere else.
@@ -9,6 +9,7 @@
 pub mod claim;
 pub mod claims;
 pub mod clear;
+pub mod note;
 pub mod release;
 pub mod rewrite;
 pub mod want;

@@ -90,6 +90,9 @@ fn term_is_enough_for_most() {
     assert_eq!(done.stdout().lines().count(), 2, "{done:?}");
     assert_eq!(held.supervisor.wait().signal(), Some(libc::SIGTERM));
     assert_eq!(sandbox.record("m1")["holders"], json!([]));
+    let event = sandbox.events("m1").pop().unwrap();
+    assert_eq!((&event["event"], &event["signals"]), (&json!("stopped"), &json!(["TERM"])));
+    assert_eq!(event["uid"], json!(nix::unistd::getuid().as_raw()));
 }
 
 /// One that acts on TERM is not killed, and sees TERM before CONT.

@@ -2,13 +2,14 @@
 
 use super::wait::Outlook;
 use super::{Run, Target};
-use crate::commands::stop::{complaint, what_was_done};
+use crate::commands::stop::{complaint, note, what_was_done};
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::look::Sight;
 use crate::protocol::Judged;
 use crate::report::output;
+use crate::transaction::Transaction;
 
 /// How a replacement came out.
 pub(super) enum Replaced {
@@ -33,7 +34,11 @@ impl Run<'_> {
             }
             outcome = Replaced::Gone;
             let ending = Ending { dir: &target.dir, observer: self.observer, grace, mask };
-            for run in ending.end(victims, &mut target.patience)? {
+            let runs = ending.end(victims, &mut target.patience)?;
+            let lock_timeout = self.plan.settings.lock_timeout;
+            let (dir, patience) = (&target.dir, &mut target.patience);
+            note(Transaction::new(dir, self.observer, patience, lock_timeout), &runs);
+            for run in runs {
                 let machine = target.dir.name();
                 if let Some(line) = what_was_done(machine, &run, grace) {
                     output::message(line.trim_end());
