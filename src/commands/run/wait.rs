@@ -181,9 +181,9 @@ impl Run<'_> {
             });
             waits = waits.or(held);
         }
-        if let Some((held, _)) = &waits {
-            self.job.tell_that_it_waits(held);
-        }
+        let next = || format!("{} is about to be taken", self.names());
+        let what_for = waits.as_ref().map_or_else(next, |(held, _)| held.clone());
+        self.job.tell_that_it_waits(&what_for);
         if self.told {
             return;
         }
