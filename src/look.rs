@@ -35,6 +35,8 @@ pub struct Sight {
 pub struct Queued {
     /// The name of the ticket.
     pub id: TicketId,
+    /// Its position in its own queue, counted from one.
+    pub position: usize,
     /// What it says, if it can be read.
     pub ticket: Option<Ticket>,
 }
@@ -68,8 +70,12 @@ impl Sight {
     /// The same, with those who wait.
     pub fn with_queue(self, dir: &MachineDir) -> Result<Self, Error> {
         let waiting = dir.all_waiters()?;
-        let queued = |id| Queued { id, ticket: dir.ticket(id) };
-        Ok(Self { queue: waiting.into_iter().map(queued).collect(), ..self })
+        let queued = |last: &mut (Option<u64>, usize), id: TicketId| {
+            let position = if last.0 == id.within { last.1 + 1 } else { 1 };
+            *last = (id.within, position);
+            Some(Queued { id, position, ticket: dir.ticket(id) })
+        };
+        Ok(Self { queue: waiting.into_iter().scan((None, 0), queued).collect(), ..self })
     }
 
     /// The same, with nothing left open: there may be more machines than descriptors.

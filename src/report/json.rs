@@ -50,7 +50,7 @@ impl<'a> MachineJson<'a> {
             verdict,
             reason,
             holders: sight.observed.iter().map(holder_json).collect(),
-            queue: sight.queue.iter().enumerate().map(queued_json).collect(),
+            queue: sight.queue.iter().map(queued_json).collect(),
             last: sight.record.last.as_ref(),
             counters: &sight.record.counters,
         }
@@ -74,15 +74,15 @@ pub fn explained(
     line(&object)
 }
 
-/// A ticket as it was written, its number and its position, counted from one.
-fn queued_json((index, queued): (usize, &Queued)) -> Value {
+/// A ticket as it was written, its number, in whose job it waits, and its position there.
+fn queued_json(queued: &Queued) -> Value {
     let mut object = match serde_json::to_value(&queued.ticket) {
         Ok(Value::Object(object)) => object,
         _ => Map::new(),
     };
     object.insert("ticket".to_owned(), json!(queued.id.number));
     object.insert("within".to_owned(), json!(queued.id.within));
-    object.insert("position".to_owned(), json!(index + 1));
+    object.insert("position".to_owned(), json!(queued.position));
     Value::Object(object)
 }
 

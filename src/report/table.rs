@@ -32,7 +32,7 @@ pub fn queue(queue: &[Queued]) -> Result<String, Error> {
         return Ok(String::new());
     }
     let mut text = "POSITION\tJOB\tPID\tSINCE\tUSER\n".to_owned();
-    for (index, queued) in queue.iter().enumerate() {
+    for queued in queue {
         let [job, pid, since, user] = match &queued.ticket {
             Some(ticket) => [
                 ticket_title(ticket),
@@ -42,9 +42,16 @@ pub fn queue(queue: &[Queued]) -> Result<String, Error> {
             ],
             None => ["-", "-", "-", "-"].map(str::to_owned),
         };
-        text.push_str(&format!("{}\t{job}\t{pid}\t{since}\t{user}\n", index + 1));
+        let position = place(queued);
+        text.push_str(&format!("{position}\t{job}\t{pid}\t{since}\t{user}\n"));
     }
     lay_out(&text)
+}
+
+/// Its position, and in whose job.
+pub(super) fn place(queued: &Queued) -> String {
+    let within = queued.id.within.map(|outer| format!(" within {outer}"));
+    format!("{}{}", queued.position, within.unwrap_or_default())
 }
 
 fn lay_out(text: &str) -> Result<String, Error> {
