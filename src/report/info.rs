@@ -6,7 +6,6 @@ use super::escape::{escape, escape_os, escape_path};
 use super::human::{
     at, command_line, describe, last_run, sharing, ticket_title, title, user, user_name,
 };
-use super::table::place;
 use crate::identity::observe::Observed;
 use crate::identity::process::ProcessId;
 use crate::identity::verdict::{Subject, Verdict};
@@ -28,9 +27,11 @@ pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
         let who = queued.ticket.as_ref().map_or("unknown".to_owned(), |ticket| {
             let user = user_name(ticket.user.as_deref(), ticket.uid);
             let (job, since) = (ticket_title(ticket), escape(&ticket.since));
-            format!("\"{job}\" (PID {}, user {user}, since {since})", ticket.pid)
+            let within = queued.id.within.map(|outer| format!(", within {outer}"));
+            let within = within.unwrap_or_default();
+            format!("\"{job}\" (PID {}, user {user}, since {since}{within})", ticket.pid)
         });
-        page.line(&format!("Waiting, {}", place(queued)), &who);
+        page.line(&format!("Waiting, {}", queued.position), &who);
     }
     page.line("Last run", &sight.record.last.as_ref().map_or("none".to_owned(), last_run));
     let counters = &sight.record.counters;

@@ -49,7 +49,7 @@ pub fn queue(queue: &[Queued]) -> Result<String, Error> {
 }
 
 /// Its position, and in whose job.
-pub(super) fn place(queued: &Queued) -> String {
+fn place(queued: &Queued) -> String {
     let within = queued.id.within.map(|outer| format!(" within {outer}"));
     format!("{}{}", queued.position, within.unwrap_or_default())
 }
