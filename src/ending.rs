@@ -112,6 +112,19 @@ impl Ending<'_> {
         Ok(runs)
     }
 
+    /// Why one of these runs must not be signalled, if one must not; nobody is.
+    pub fn refusal(&self, runs: Vec<Judged>) -> Option<Ended> {
+        runs.into_iter().find_map(|run| {
+            // Signal 0 is none, and asks whether one may be sent (kill(2)).
+            let asked = warrant(self.dir, &run.subject, Role::Job, self.observer)
+                .and_then(|job| job.signal(0).map_err(|error| refused(&error, &run.subject)));
+            match asked {
+                Ok(()) | Err(Refusal::Over) => None,
+                Err(why) => Some(Ended { run, signals: Vec::new(), fate: Fate::Refused(why) }),
+            }
+        })
+    }
+
     /// Signals the job of a run, if that is not over by now, by itself or of the last signal.
     fn send(&self, subject: &Subject, signal: Sent) -> Result<bool, Refusal> {
         let pidfd = match warrant(self.dir, subject, Role::Job, self.observer) {
@@ -120,12 +133,9 @@ impl Ending<'_> {
         };
         let Subject::Holder(holder) = subject else { return Err(Refusal::NoProcess) };
         let Some(job) = &holder.job else { return Err(Refusal::NoProcess) };
-        if let Err(error) = signal_job(&pidfd, job.pid, signal.number()) {
-            return match error.raw_os_error() {
-                Some(libc::ESRCH) => Ok(false),
-                Some(libc::EPERM) => Err(Refusal::Forbidden { uid: holder.uid }),
-                _ => Err(Refusal::Unclear(plain(&error))),
-            };
+        match signal_job(&pidfd, job.pid, signal.number()).map_err(|e| refused(&e, subject)) {
+            Err(Refusal::Over) => return Ok(false),
+            sent => sent?,
         }
         if signal == Sent::Term {
             let _ = signal_job(&pidfd, job.pid, libc::SIGCONT); // it may be over by now
@@ -175,6 +185,15 @@ impl Ended {
 
     fn is(&self, found: &Observed) -> bool {
         found.subject.token() == self.run.subject.token()
+    }
+}
+
+/// Why a signal could not be sent.
+fn refused(error: &io::Error, subject: &Subject) -> Refusal {
+    match (error.raw_os_error(), subject) {
+        (Some(libc::ESRCH), _) => Refusal::Over,
+        (Some(libc::EPERM), Subject::Holder(holder)) => Refusal::Forbidden { uid: holder.uid },
+        _ => Refusal::Unclear(plain(error)),
     }
 }
 

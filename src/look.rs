@@ -106,10 +106,6 @@ pub fn look(
     probe(dir, &snapshot, observer, patience)
 }
 
-/// Beyond so many holders, lifelines that nobody recorded are looked at again and again, and not
-/// watched: somebody may have planted more of them than there are descriptors.
-const MAX_WATCHED: usize = 64;
-
 fn probe(
     dir: &MachineDir,
     snapshot: &Snapshot,
@@ -120,8 +116,8 @@ fn probe(
     let named: BTreeSet<u64> = observed.iter().map(|other| other.subject.token()).collect();
     for token in dir.lifelines()?.tokens.into_iter().filter(|token| !named.contains(token)) {
         let Some(mut unrecorded) = observe_unrecorded(dir, token, observer) else { continue };
-        if observed.len() >= MAX_WATCHED {
-            unrecorded.handles = Handles::default();
+        if observed.len() >= Handles::MAX_KEPT {
+            unrecorded.handles = Handles::shed();
         }
         observed.push(unrecorded);
     }
@@ -176,7 +172,7 @@ impl<'a> Wakers<'a> {
                 let (over, slack) = (observed.evidence.job_over_for, observed.evidence.slack_for);
                 let ripening = [over, slack].into_iter().filter(|waited| *waited < GRACE).max();
                 self.at_most(GRACE - ripening.unwrap_or_default());
-            } else if is_blind(observed) {
+            } else if is_blind(observed) || handles.are_shed {
                 self.at_most(SLOW_POLL);
             }
         }
@@ -201,7 +197,8 @@ impl<'a> Wakers<'a> {
 
 /// Whether the end of this holder cannot be waited for, only looked for.
 pub fn is_blind(observed: &Observed) -> bool {
-    observed.handles.lifeline.is_none() && observed.handles.processes.is_empty()
+    let Handles { lifeline, processes, are_shed } = &observed.handles;
+    lifeline.is_none() && processes.is_empty() && !are_shed
 }
 
 /// When every verdict is settled that depends on time, counted from now.

@@ -14,6 +14,7 @@ use crate::identity::observe::{Patience, observe_all};
 use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
 use crate::machine::lock::{MachineLock, Unflushed};
+use crate::machine::name::MachineName;
 use crate::machine::record::Record;
 use crate::machine::store::MachineDir;
 use crate::machine::store::queue::{Place, Stretch};
@@ -32,6 +33,8 @@ pub struct Transaction<'a> {
     pub patience: &'a mut Patience,
     /// How long to wait for the machine lock.
     pub lock_timeout: Duration,
+    /// All machines that are claimed together, where there are several.
+    pub machines: &'a [MachineName],
     /// Our lifeline, between its making and its closing.
     pub lifeline: Option<Lifeline>,
     /// Our place in the queue, if we wait.
@@ -79,7 +82,8 @@ impl<'a> Transaction<'a> {
         lock_timeout: Duration,
     ) -> Self {
         let (lifeline, place, warnings, state) = (None, None, Vec::new(), Held::default());
-        Self { dir, observer, patience, lock_timeout, lifeline, place, warnings, state }
+        let machines = &[];
+        Self { dir, observer, patience, lock_timeout, machines, lifeline, place, warnings, state }
     }
 
     /// Runs a protocol to its end. After an error everything is undone, in reverse: the lifeline, the
@@ -110,10 +114,7 @@ impl<'a> Transaction<'a> {
     /// Executes an act, but for those that need a child or are about somebody who waits.
     fn perform(&mut self, act: Act) -> Result<Answer, Error> {
         match act {
-            Act::Lock => {
-                self.state.lock = Some(self.dir.lock(self.lock_timeout)?);
-                self.state.since = Some(Instant::now());
-            }
+            Act::Lock => self.lock(self.lock_timeout)?,
             Act::FeelQueue { within, before } => return self.feel_queue(within, before),
             Act::SweepQueue(gone) => self.dir.sweep_queue(&gone),
             Act::Evict(waiting) => self.dir.evict(&waiting),
@@ -142,8 +143,22 @@ impl<'a> Transaction<'a> {
         Ok(Answer::Done)
     }
 
+    fn lock(&mut self, deadline: Duration) -> Result<(), Error> {
+        self.state.lock = Some(self.dir.lock(deadline)?);
+        self.state.since = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Takes the lock if nobody has it.
+    fn try_lock(&mut self) -> Result<bool, Error> {
+        self.state.lock = self.dir.try_lock()?;
+        self.state.since = Some(Instant::now());
+        Ok(self.state.lock.is_some())
+    }
+
     fn feel_queue(&self, within: Option<u64>, before: Option<u64>) -> Result<Answer, Error> {
-        let stretch = Stretch { within, before, at_most: usize::MAX };
+        let machines = self.machines;
+        let stretch = Stretch { within, before, at_most: usize::MAX, machines };
         let mut waiters = self.dir.waiters(stretch)?;
         // From another host they feel slack that wait there.
         let is_ours = |id: &TicketId| {

@@ -153,20 +153,6 @@ fn the_job_is_told_what_it_holds() {
 }
 
 #[test]
-fn a_job_that_asks_for_its_own_machine_is_refused_at_once() {
-    let sandbox = Sandbox::new();
-    let nested = |guard: &[&str]| {
-        let mut guard = sandbox.jobguard(guard);
-        run(guard.arg(support::JOBGUARD).args(["-m", "m", "echo", "never"]))
-    };
-    let done = nested(&["-m", "m"]).exits(75).says("it would wait for itself");
-    assert_eq!(done.stdout(), "");
-    // With another machine's job in between, too.
-    let guard = ["-m", "m", support::JOBGUARD, "-m", "other"];
-    assert_eq!(nested(&guard).exits(75).says("it would wait for itself").stdout(), "");
-}
-
-#[test]
 fn nothing_is_said_when_all_is_well() {
     let sandbox = Sandbox::new();
     for _ in 0..2 {

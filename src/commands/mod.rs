@@ -104,32 +104,42 @@ fn look_at(machine: &MachineName, settings: &Settings) -> Result<Looked, Error> 
     Ok(Looked { sight, state_dir, observer: Some(observer) })
 }
 
+/// Where something is done about a machine.
+struct At<'a> {
+    dir: &'a MachineDir,
+    observer: &'a Observer,
+    /// What the job holds that we are part of.
+    holds: Holds,
+    /// The signal mask that we inherited, and wait under.
+    mask: SignalSet,
+}
+
 /// Does something about one machine with all signals blocked: job control, too, must not stop us
-/// with the machine lock in hand. `act` waits under the mask that we inherited, which it is given.
-/// `None` for a machine that was never used.
+/// with the machine lock in hand. `None` for a machine that was never used.
 fn at_machine<T>(
     machine: &MachineName,
     settings: &Settings,
-    act: impl FnOnce(&MachineDir, &Observer, SignalSet) -> Result<T, Error>,
+    act: impl FnOnce(&At<'_>) -> Result<T, Error>,
 ) -> Result<(Option<T>, PathBuf), Error> {
     let (state, path) = open_for_looking(settings)?;
     let Some(state) = state else { return Ok((None, path)) };
     let Some(dir) = state.machine(machine, Missing::Accept)? else { return Ok((None, path)) };
     let observer = observer(settings, &state)?;
     let inherited = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
-    let done = act(&dir, &observer, inherited);
+    let holds = Holds::inherited(state.path());
+    let done = act(&At { dir: &dir, observer: &observer, holds, mask: inherited });
     inherited.set_mask().map_err(Error::io("unblock signals"))?;
     Ok((Some(done?), path))
 }
 
 /// Refuses to do to a run what would be done to this very command, a part of its job; `why` not.
 fn refuse_own<'a>(
-    machine: &MachineName,
-    outer: &Holds,
+    at: &At<'_>,
     mut runs: impl Iterator<Item = &'a Observed>,
     why: &str,
 ) -> Result<(), Error> {
-    match runs.find(|run| outer.contains(machine, run.subject.token())) {
+    let machine = at.dir.name();
+    match runs.find(|run| at.holds.contains(machine, run.subject.token())) {
         None => Ok(()),
         Some(own) => Err(Error::Busy(format!(
             "{}, which this command is part of: {why}",

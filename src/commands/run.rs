@@ -6,7 +6,9 @@ mod give_up;
 mod replace;
 mod wait;
 
-use std::time::Instant;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use claim::Claimed;
 
@@ -59,7 +61,7 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let path = locate(plan.settings.state_dir.as_deref())?;
     let state = StateDir::open(&path, Missing::Create, plan.settings.allow_network_fs)?;
     let state = state.ok_or_else(misled)?;
-    let holds = Holds::inherited();
+    let holds = Holds::inherited(state.path());
     let open = |machine: &MachineName| {
         let dir = state.machine(machine, Missing::Create)?.ok_or_else(misled)?;
         Ok(Target::new(dir, plan.want(&holds, machine)))
@@ -127,6 +129,33 @@ impl Target {
         Self { dir, want, patience, place: None, free_since: None, passes: 0 }
     }
 
+    /// Gives the machine back.
+    fn release(
+        &mut self,
+        run: HeldRun,
+        last: LastRun,
+        observer: &Observer,
+        lock_timeout: Duration,
+    ) {
+        let mut transaction =
+            Transaction::new(&self.dir, observer, &mut self.patience, lock_timeout);
+        transaction.lifeline = run.lifeline;
+        let result = transaction.run(&mut Release::new(last));
+        transaction.warnings.iter().for_each(output::message);
+        let machine = self.dir.name();
+        match result {
+            Ok(release::Outcome::Released) => {}
+            Ok(release::Outcome::TakenOver) => output::message(format!(
+                "{machine}: this run was not in the record any more when its job ended: it was \
+                 cleared by force, or its release came too late"
+            )),
+            Ok(release::Outcome::Misled) => output::message(misled()),
+            Err(error) => output::message(format!(
+                "{machine}: cannot be released, the next run will clear it: {error}"
+            )),
+        }
+    }
+
     fn name(&self) -> &MachineName {
         self.dir.name()
     }
@@ -170,38 +199,37 @@ impl Run<'_> {
         }
     }
 
-    /// Gives the machines back. If that fails, a phantom stays, which the next run clears: the job's
-    /// status is worth more than the reason.
+    /// Gives the machines back, all at once: one whose lock somebody keeps must not keep the others. If
+    /// that fails, a phantom stays, which the next run clears: the job's status is worth more than the
+    /// reason.
     fn release(&mut self, held: Held, ended: Ending, code: Option<i32>) {
-        let (started_at, ended_at) = (Some(held.started_at), now().0);
-        for (target, run) in self.targets.iter_mut().zip(held.runs) {
-            let last = LastRun {
-                token: run.token,
-                ended,
-                code,
-                started_at: started_at.clone(),
-                ended_at: ended_at.clone(),
-                unknown: Unknown::new(),
-            };
-            let lock_timeout = self.plan.settings.lock_timeout;
-            let mut transaction =
-                Transaction::new(&target.dir, self.observer, &mut target.patience, lock_timeout);
-            transaction.lifeline = run.lifeline;
-            let result = transaction.run(&mut Release::new(last));
-            transaction.warnings.iter().for_each(output::message);
-            let machine = target.dir.name();
-            match result {
-                Ok(release::Outcome::Released) => {}
-                Ok(release::Outcome::TakenOver) => output::message(format!(
-                    "{machine}: this run was not in the record any more when its job ended: it was \
-                     cleared by force, or its release came too late"
-                )),
-                Ok(release::Outcome::Misled) => output::message(misled()),
-                Err(error) => output::message(format!(
-                    "{machine}: cannot be released, the next run will clear it: {error}"
-                )),
+        let last = LastRun {
+            token: 0,
+            ended,
+            code,
+            started_at: Some(held.started_at),
+            ended_at: now().0,
+            unknown: Unknown::new(),
+        };
+        let (observer, lock_timeout) = (self.observer, self.plan.settings.lock_timeout);
+        let releases = self.targets.iter_mut().zip(held.runs).map(|(target, run)| {
+            let last = LastRun { token: run.token, ..last.clone() };
+            move || target.release(run, last, observer, lock_timeout)
+        });
+        let releases = Mutex::new(releases.collect::<Vec<_>>());
+        let next = || releases.lock().ok().and_then(|mut left| left.pop());
+        let work = || {
+            while let Some(release) = next() {
+                release();
             }
-        }
+        };
+        let helpers = self.plan.machines.len() - 1;
+        thread::scope(|scope| {
+            for _ in 0..helpers {
+                let _ = thread::Builder::new().spawn_scoped(scope, work); // then we do it alone
+            }
+            work();
+        });
     }
 
     /// The machines, for people.

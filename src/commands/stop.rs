@@ -6,22 +6,19 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{at_machine, clear, refuse_own};
+use super::{At, at_machine, clear, refuse_own};
 use crate::cli::plan::Ask;
 use crate::ending::{AFTER_KILL, Ended, Ending, Fate};
 use crate::error::Error;
 use crate::identity::observe::{Observed, Patience};
-use crate::identity::verdict::{Observer, Verdict};
+use crate::identity::verdict::Verdict;
 use crate::look::{Sight, settle, settled_by};
-use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
-use crate::machine::store::MachineDir;
 use crate::protocol::Judged;
 use crate::protocol::note::{self, Note};
 use crate::report::json::{MachineJson, line, subject_json};
 use crate::report::{human, output};
 use crate::summary::foremost;
-use crate::sys::signal::SignalSet;
 use crate::transaction::{Transaction, misled};
 
 /// The exit status when somebody holds the machine who was to be ended, or who was not asked for.
@@ -50,9 +47,7 @@ pub(super) fn stop(
     ask: &Ask,
 ) -> Result<u8, Error> {
     let wish = Wish { token, grace };
-    let (stopped, path) = at_machine(machine, &ask.settings, |dir, observer, mask| {
-        stop_holders(dir, wish, ask, observer, mask)
-    })?;
+    let (stopped, path) = at_machine(machine, &ask.settings, |at| stop_holders(at, wish, ask))?;
     let stopped =
         stopped.unwrap_or_else(|| Stopped { runs: Vec::new(), after: Sight::never_used(machine) });
     let chosen = ask.settings.state_dir.as_deref();
@@ -67,19 +62,13 @@ pub(super) fn stop(
     Ok(if complaints.is_empty() { 0 } else { HELD })
 }
 
-fn stop_holders(
-    dir: &MachineDir,
-    wish: Wish,
-    ask: &Ask,
-    observer: &Observer,
-    mask: SignalSet,
-) -> Result<Stopped, Error> {
+fn stop_holders(at: &At<'_>, wish: Wish, ask: &Ask) -> Result<Stopped, Error> {
+    let At { dir, observer, mask, .. } = *at;
     let mut patience = Patience::default();
     let look = |patience: &mut Patience| settle(dir, observer, patience, mask, settled_by());
     let sight = look(&mut patience)?;
     let meant = |found: &&Observed| wish.token.is_none_or(|token| token == found.subject.token());
-    let outer = Holds::inherited();
-    refuse_own(dir.name(), &outer, sight.holding().filter(meant), "it would end itself")?;
+    refuse_own(at, sight.holding().filter(meant), "it would end itself")?;
     let holding = sight.observed.into_iter().filter(Observed::holds);
     let runs = holding.filter(|found| meant(&found)).map(Judged::from).collect();
     let ending = Ending { dir, observer, grace: wish.grace, mask };

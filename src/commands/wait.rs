@@ -2,25 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::{at_machine, clear, refuse_own};
+use super::{At, at_machine, clear, refuse_own};
 use crate::cli::plan::Ask;
 use crate::error::Error;
 use crate::identity::observe::Patience;
-use crate::identity::verdict::Observer;
 use crate::look::{Sight, Wakers, look, settled_by};
-use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
-use crate::machine::store::MachineDir;
 use crate::report::json::{MachineJson, line};
 use crate::report::{human, output};
 use crate::summary::{Summary, summarize};
-use crate::sys::signal::SignalSet;
 
 /// Waits, `limit` at most, and prints the line or the object of `status`.
 pub(super) fn wait(machine: &MachineName, limit: Option<Duration>, ask: &Ask) -> Result<u8, Error> {
-    let (sight, path) = at_machine(machine, &ask.settings, |dir, observer, mask| {
+    let (sight, path) = at_machine(machine, &ask.settings, |at| {
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
-        until_free(dir, until, ask, observer, mask)
+        until_free(at, until, ask)
     })?;
     let sight = sight.unwrap_or_else(|| Sight::never_used(machine));
     output::answer(&if ask.json {
@@ -31,16 +27,10 @@ pub(super) fn wait(machine: &MachineName, limit: Option<Duration>, ask: &Ask) ->
     Ok(0)
 }
 
-fn until_free(
-    dir: &MachineDir,
-    until: Option<Instant>,
-    ask: &Ask,
-    observer: &Observer,
-    mask: SignalSet,
-) -> Result<Sight, Error> {
+fn until_free(at: &At<'_>, until: Option<Instant>, ask: &Ask) -> Result<Sight, Error> {
+    let At { dir, observer, mask, .. } = *at;
     let mut patience = Patience::default();
     let settled = settled_by();
-    let outer = Holds::inherited();
     loop {
         let sight = look(dir, observer, &mut patience)?;
         let Summary::Held(holder) = summarize(&sight) else { return Ok(sight) };
@@ -50,7 +40,7 @@ fn until_free(
             }
             return Ok(sight);
         }
-        refuse_own(dir.name(), &outer, sight.holding(), "it would wait for itself")?;
+        refuse_own(at, sight.holding(), "it would wait for itself")?;
         let until = sight.until(until, settled);
         if until.is_some_and(|until| Instant::now() >= until) {
             let (machine, chosen) = (dir.name(), ask.settings.state_dir.as_deref());

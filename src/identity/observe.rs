@@ -44,6 +44,18 @@ pub struct Handles {
     pub lifeline: Option<OwnedFd>,
     /// Its processes that run: readable when they are over.
     pub processes: Vec<PidFd>,
+    /// There were some, and they were closed again.
+    pub are_shed: bool,
+}
+
+impl Handles {
+    /// Beyond so many subjects handles are not kept: there may be more than there are descriptors.
+    pub const MAX_KEPT: usize = 64;
+
+    /// None, in place of some.
+    pub fn shed() -> Self {
+        Self { are_shed: true, ..Self::default() }
+    }
 }
 
 /// What one observer has seen of a machine over time: since when a release is overdue.
@@ -83,7 +95,8 @@ pub fn observe_all(
         .reading
         .subjects
         .iter()
-        .map(|subject| {
+        .enumerate()
+        .map(|(index, subject)| {
             let mut evidence = Evidence::none();
             let mut handles = Handles::default();
             match subject {
@@ -108,6 +121,9 @@ pub fn observe_all(
                 Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {}
             }
             let judgement = judge(subject, observer, &evidence);
+            if index >= Handles::MAX_KEPT {
+                handles = Handles::shed();
+            }
             Observed { subject: subject.clone(), evidence, judgement, handles }
         })
         .collect()

@@ -42,12 +42,12 @@ pub enum Asked {
 /// left behind in it. Signals are blocked here and belong to the job, so it is a thread; if the
 /// deadline passes it stays in the system call until this process ends, which is soon.
 pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
+    let file = Arc::new(file);
     match retry(|| file.try_lock()) {
-        Ok(()) => return Ok(Asked::Taken(MachineLock(Arc::new(file)))),
+        Ok(()) => return Ok(Asked::Taken(MachineLock(file))),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let file = Arc::new(file);
     let (sender, receiver) = mpsc::channel();
     let waiter = retry(|| {
         let (contended, sender) = (Arc::clone(&file), sender.clone());
@@ -64,6 +64,15 @@ pub fn take(file: File, deadline: Duration) -> io::Result<Asked> {
             result.map(|()| Asked::Taken(MachineLock(file)))
         }
         Err(_) => Ok(Asked::TimedOut(file)),
+    }
+}
+
+/// Takes the lock on `file` if nobody has it.
+pub fn try_take(file: File) -> io::Result<Option<MachineLock>> {
+    match retry(|| file.try_lock()) {
+        Ok(()) => Ok(Some(MachineLock(Arc::new(file)))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

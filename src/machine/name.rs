@@ -4,13 +4,30 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::report::escape::escape_os;
 
 /// The name of a machine: 1 to 128 bytes of `A-Za-z0-9._:@+-`, not starting with `.` or `-`.
 ///
 /// It becomes a directory's name, so nothing that a path or a shell would understand is in it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct MachineName(String);
+
+impl From<MachineName> for String {
+    fn from(name: MachineName) -> Self {
+        name.0
+    }
+}
+
+impl TryFrom<String> for MachineName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::parse(OsStr::new(&name))
+    }
+}
 
 impl MachineName {
     /// The longest name, in bytes.

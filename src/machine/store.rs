@@ -94,12 +94,9 @@ impl MachineDir {
     /// The lock file may have been deleted, and made again, while we waited: then what we hold
     /// excludes nobody who comes now, so we start over with the new one.
     pub fn lock(&self, deadline: Duration) -> Result<MachineLock, Error> {
-        let mode = self.mode(0o600, 0o660);
         let begun = Instant::now();
         loop {
-            let file = open_lasting(self.fd.as_fd(), LOCK, OFlag::O_RDWR, mode)
-                .map_err(|error| self.cannot_open_lock(error))?;
-            check_plain(&file).map_err(self.cannot("trust", LOCK))?;
+            let file = self.open_lock()?;
             let left = deadline.saturating_sub(begun.elapsed());
             let asked = lock::take(file, left).map_err(self.cannot("lock", LOCK))?;
             let lock = match asked {
@@ -114,6 +111,22 @@ impl MachineDir {
                 return Err(self.lock_replaced(deadline));
             }
         }
+    }
+
+    /// Takes the machine lock if nobody has it.
+    pub fn try_lock(&self) -> Result<Option<MachineLock>, Error> {
+        let lock = lock::try_take(self.open_lock()?).map_err(self.cannot("lock", LOCK))?;
+        let Some(lock) = lock else { return Ok(None) };
+        let current = self.is_current(&lock).map_err(self.cannot("look at", LOCK))?;
+        Ok(current.then_some(lock))
+    }
+
+    fn open_lock(&self) -> Result<File, Error> {
+        let mode = self.mode(0o600, 0o660);
+        let file = open_lasting(self.fd.as_fd(), LOCK, OFlag::O_RDWR, mode)
+            .map_err(|error| self.cannot_open_lock(error))?;
+        check_plain(&file).map_err(self.cannot("trust", LOCK))?;
+        Ok(file)
     }
 
     /// A lock file that was there before the directory was shared keeps its mode.

@@ -84,6 +84,9 @@ pub struct Ticket {
     pub user: Option<String>,
     /// Since when, RFC 3339 UTC.
     pub since: String,
+    /// All machines that it must have at the same time, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<MachineName>,
     /// What the job that it is part of holds, as in `JOBGUARD_HOLDS`.
     #[serde(default, skip_serializing_if = "Holds::is_empty")]
     pub holds: Holds,
@@ -94,7 +97,12 @@ pub struct Ticket {
 
 impl Ticket {
     /// The ticket of a waiter who wants this.
-    pub fn of(holder: &super::record::Holder, holds: Holds, since: String) -> Self {
+    pub fn of(
+        holder: &super::record::Holder,
+        machines: Vec<MachineName>,
+        holds: Holds,
+        since: String,
+    ) -> Self {
         Self {
             schema: SCHEMA,
             mode: holder.mode,
@@ -106,6 +114,7 @@ impl Ticket {
             uid: holder.uid,
             user: holder.user.clone(),
             since,
+            machines,
             holds,
             unknown: Unknown::new(),
         }

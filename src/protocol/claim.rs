@@ -50,9 +50,10 @@ pub enum Queueing {
     /// Not at all.
     #[default]
     Never,
-    /// Behind the others, where fewer than so many wait. One waits alone: it takes the place of
-    /// whoever waits.
-    Last(usize),
+    /// Behind the others, where fewer than so many wait, if there is a limit.
+    Last(Option<usize>),
+    /// Alone: in the place of whoever waits, but for one who goes ahead.
+    Newest,
     /// Ahead of the others, in the place of whoever went ahead before.
     Ahead,
 }
@@ -191,12 +192,15 @@ impl Protocol for Claim {
                 Some(_) => self.go(Step::LeavingQueue, Act::LeaveQueue),
                 None => self.go(Step::Unlocking, Act::Unlock),
             },
-            (Step::Unlinking | Step::Yielding, Answer::Done) => self.line_up(),
+            (Step::Yielding, Answer::Done) => self.decide(),
+            (Step::Unlinking | Step::Closing, Answer::Done) => self.line_up(),
             (Step::Moving, Answer::Done) => self.enter_queue(),
             (Step::Evicting, Answer::Done) => self.enqueue(),
-            (Step::Enqueuing | Step::LeavingQueue | Step::Closing, Answer::Done) => {
+            (Step::LeavingQueue, Answer::Done) => {
+                self.request.ticket = None;
                 self.go(Step::Unlocking, Act::Unlock)
             }
+            (Step::Enqueuing, Answer::Done) => self.go(Step::Unlocking, Act::Unlock),
             (Step::Unlocking, Answer::Refused) => {
                 self.is_refused = true;
                 self.go(Step::Rereading, Act::Read)
@@ -292,7 +296,10 @@ impl Claim {
         let Plan { phantoms, holders, .. } = &self.plan;
         let named =
             |token: &u64| phantoms.iter().chain(holders).any(|j| j.subject.token() == *token);
-        let unrecorded: Vec<u64> = taut.iter().copied().filter(|token| !named(token)).collect();
+        // One that we are part of holds the machine for us, also when its record was lost.
+        let own = |token: &u64| self.request.want.holds.contains(token);
+        let in_the_way = |token: &u64| !named(token) && !own(token);
+        let unrecorded: Vec<u64> = taut.iter().copied().filter(in_the_way).collect();
         let slack: Vec<u64> = slack.into_iter().filter(|token| !named(token)).collect();
         if !unrecorded.is_empty() {
             self.plan.holders.extend(unrecorded.into_iter().map(unrecorded_holder));
@@ -335,14 +342,15 @@ impl Claim {
     }
 
     fn enter_queue(&mut self) -> Next<Outcome> {
-        let waiting = &self.queue.waiting;
-        let evicted: Vec<TicketId> = match self.request.queueing {
-            Queueing::Last(most) if waiting.len() >= most && most > 1 => {
+        let ours = self.queue.waiting.iter().filter(|t| t.within == self.plan.within).copied();
+        let (ahead, behind): (Vec<TicketId>, Vec<TicketId>) = ours.partition(|t| t.number == AHEAD);
+        let evicted = match self.request.queueing {
+            Queueing::Last(Some(most)) if ahead.len() + behind.len() >= most => {
                 self.is_full = true;
                 return self.go(Step::Unlocking, Act::Unlock);
             }
-            Queueing::Last(1) => waiting.clone(),
-            Queueing::Ahead => waiting.iter().copied().filter(|t| t.number == AHEAD).collect(),
+            Queueing::Newest => behind,
+            Queueing::Ahead => ahead,
             Queueing::Last(_) | Queueing::Never => Vec::new(),
         };
         match evicted.is_empty() {

@@ -1,8 +1,9 @@
 //! Claims of several machines as one: all or nothing.
 //!
-//! Every claim goes as far as it can alone, in the order of their machines: to its fork, or, where the
-//! machine is not to be had, to the end of its work under the lock, with a ticket. So all tickets are
-//! taken under all locks, and of two that want the same machines one is before the other everywhere.
+//! All locks are taken first, one after another and with nothing else in between, so that the executor
+//! may give one back while it waits for the next. Then every claim goes as far as it can alone, in the
+//! order of their machines: to its fork, or, where the machine is not to be had, to the end of its work
+//! under the lock, with a ticket. So all tickets are taken under all locks, and of two that want the same machines one is before the other everywhere.
 //! When all have come to the fork there is one fork for all; else those that have are refused. A
 //! crash in between leaves records that name a child which never became the job: phantoms.
 
@@ -27,8 +28,9 @@ pub struct Claims {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
-    /// Each goes to its fork or, where the machine is not to be had, to its unlocking.
+    /// Each goes to its lock, its fork or, where the machine is not to be had, to its unlocking.
     Meeting,
+    Locking,
     /// The fork for all is under way.
     Forking,
     /// One of several could not record its child, which is ended.
@@ -60,6 +62,10 @@ impl Claims {
     pub fn next(&mut self, answer: Answer) -> Step {
         match (self.stage, answer) {
             (Stage::Meeting, Answer::Begin) => self.proceed(),
+            (Stage::Locking, locked) => {
+                self.mail.push_back((self.current, locked));
+                self.lock()
+            }
             (Stage::Forking, born) => self.tell_all(Stage::Meeting, &born),
             (Stage::Abandoning, _) => self.tell_all(Stage::Meeting, &Answer::Refused),
             (Stage::Opening, done) => self.tell_all(Stage::Ending, &done),
@@ -83,7 +89,9 @@ impl Claims {
                 self.outcomes[index] = Some(outcome);
                 self.proceed()
             }
-            Next::Do(act @ (Act::Fork(_) | Act::Unlock)) if self.stage == Stage::Meeting => {
+            Next::Do(act @ (Act::Lock | Act::Fork(_) | Act::Unlock))
+                if self.stage == Stage::Meeting =>
+            {
                 self.parked[index] = Some(act);
                 self.proceed()
             }
@@ -112,6 +120,9 @@ impl Claims {
     }
 
     fn meet(&mut self) -> Step {
+        if self.parked.iter().all(|act| *act == Some(Act::Lock)) {
+            return self.lock();
+        }
         let token = |act: &Option<Act>| match act {
             Some(Act::Fork(tokens)) => tokens.first().copied(),
             _ => None,
@@ -130,6 +141,18 @@ impl Claims {
         if self.mail.is_empty() {
             self.stage = Stage::Unlocking;
         }
+        self.proceed()
+    }
+
+    /// All, the first first; then each goes on.
+    fn lock(&mut self) -> Step {
+        self.stage = Stage::Locking;
+        if let Some(index) = self.parked.iter().position(|act| *act == Some(Act::Lock)) {
+            self.parked[index] = None;
+            self.current = index;
+            return Step::Do(index, Act::Lock);
+        }
+        self.stage = Stage::Meeting;
         self.proceed()
     }
 

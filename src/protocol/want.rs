@@ -36,7 +36,14 @@ impl Want {
     /// is left of it is a stranger.
     pub fn is_part_of(&self, (subject, verdict): Standing<'_>) -> bool {
         matches!(verdict, Verdict::Live | Verdict::Unverifiable(_))
-            && matches!(subject, Subject::Holder(holder) if self.holds.contains(&holder.token))
+            && matches!(subject, Subject::Holder(_) | Subject::Unrecorded(_))
+            && self.holds.contains(&subject.token())
+    }
+
+    /// Whether `standing` may be a holder that this one is part of: nobody can tell who it is.
+    pub fn may_be_part_of(&self, (subject, _): Standing<'_>) -> bool {
+        !self.holds.is_empty()
+            && matches!(subject, Subject::Torn(_) | Subject::Unreadable(_) | Subject::Newer(_))
     }
 
     /// The innermost holder that this one is part of.

@@ -48,6 +48,11 @@ impl Environment {
         self
     }
 
+    /// The job's machines, in order.
+    pub fn machines(&self) -> &[MachineName] {
+        &self.machines
+    }
+
     /// What the job that we are part of holds.
     pub fn outer(&self) -> &Holds {
         &self.outer

@@ -231,7 +231,10 @@ impl Nursery for Job {
     }
 
     fn ticket(&self) -> Ticket {
-        Ticket::of(&self.draft, self.holds().clone(), now().0)
+        let machines = self.setting.environment.machines();
+        // One says itself where the ticket is.
+        let machines = if machines.len() > 1 { machines.to_vec() } else { Vec::new() };
+        Ticket::of(&self.draft, machines, self.holds().clone(), now().0)
     }
 
     fn abandon(&mut self) {

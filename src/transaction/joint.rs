@@ -1,6 +1,7 @@
 //! Claims of several machines, executed: one child for all.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::{Duration, Instant};
 
 use super::Transaction;
 use crate::error::Error;
@@ -48,6 +49,9 @@ pub fn claim_all(
                 nursery.open_gate();
                 Ok(Answer::Done)
             }
+            Step::Do(index, Act::Lock) => {
+                lock_beside(&mut transactions[..=index]).map(|()| Answer::Done)
+            }
             Step::Do(index, Act::Enqueue(spot)) => {
                 transactions[index].enqueue(spot, &nursery.ticket())
             }
@@ -63,6 +67,29 @@ pub fn claim_all(
         transactions.iter_mut().rev().for_each(Transaction::undo);
     }
     result
+}
+
+/// Takes the last of these locks beside the others, which are held already. None is held while another
+/// is waited for: whoever keeps that one keeps nobody from the rest.
+fn lock_beside(transactions: &mut [Transaction<'_>]) -> Result<(), Error> {
+    let begun = Instant::now();
+    let Some(last) = transactions.len().checked_sub(1) else { return Ok(()) };
+    let mut contended = last;
+    loop {
+        let left = transactions[contended].lock_timeout.saturating_sub(begun.elapsed());
+        // As it is said when it is over.
+        let left =
+            Duration::from_millis(left.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+        if transactions.len() == 1 || !transactions[contended].try_lock()? {
+            transactions.iter_mut().for_each(Transaction::unlock);
+            transactions[contended].lock(left)?;
+        }
+        let missing = transactions.iter().position(|other| other.state.lock.is_none());
+        match missing {
+            None => return Ok(()),
+            Some(missing) => contended = missing,
+        }
+    }
 }
 
 /// The descriptors that the child must not have.

@@ -41,10 +41,11 @@ impl Run<'_> {
         };
         // A time that no clock reaches is none.
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
-        let queueing = match self.plan.max_pending {
+        let queueing = match self.plan.max_pending.map(|most| usize::from(most.get())) {
             _ if wait == Some(Duration::ZERO) => Queueing::Never,
             _ if self.plan.on_busy == OnBusy::Replace => Queueing::Ahead,
-            most => Queueing::Last(most.map_or(usize::MAX, |most| most.get().into())),
+            Some(1) => Queueing::Newest,
+            most => Queueing::Last(most),
         };
         loop {
             let is_full = match self.try_claim(queueing)? {
@@ -86,6 +87,7 @@ impl Run<'_> {
             claims.push(Claim::new(target.dir.name().as_str(), request));
             let mut transaction =
                 Transaction::new(&target.dir, self.observer, &mut target.patience, lock_timeout);
+            transaction.machines = &self.plan.machines;
             transaction.place = target.place.take();
             transactions.push(transaction);
         }

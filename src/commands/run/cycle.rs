@@ -1,98 +1,129 @@
 //! Cycles: our job's job waits for what we wait for.
 //!
-//! A run that is part of a job (nested) and waits for another machine makes that job wait, too. If
-//! who holds the other machine waits, in the same way, for what our job holds, nobody will ever go on.
+//! A run that is part of a job (nested) and waits makes that job wait, too. A job counts as stuck when
+//! such a run of it is blocked, and a run as blocked when it would not fit if only those holders stayed
+//! whose jobs are stuck; all others may end, and make room. That is as many as can be stuck at the same
+//! time, found by taking away who is not until nothing changes. Whoever is blocked in there only with his
+//! own ticket has closed the cycle, and goes.
+//!
 //! Every waiter looks after its ticket is there to be seen, so the last to close a cycle sees it; two
 //! that close it at the same moment may both.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Run;
 use super::wait::Outlook;
-use super::{Run, Target};
 use crate::error::Error;
-use crate::identity::observe::Observed;
 use crate::identity::verdict::{Subject, Verdict};
-use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::Missing;
+use crate::machine::ticket::{Ticket, TicketId};
+use crate::protocol::want::Standing;
 use crate::report::human;
 
 /// A run of a machine.
 type Hold = (MachineName, u64);
 
+/// A machine on which somebody waits who is part of a job.
+struct Site {
+    /// Whom its record names.
+    holders: Vec<Subject>,
+    /// Who waits, in order, those inside the holders' jobs first.
+    waiting: Vec<(TicketId, Ticket)>,
+}
+
 impl Run<'_> {
     /// Says whom our wait would make wait for himself, if anybody.
     pub(super) fn cycle(&self, outlooks: &[Outlook]) -> Result<Option<String>, Error> {
-        let own = self.job.holds();
-        if own.is_empty() {
+        if self.job.holds().all().is_empty() {
             return Ok(None);
         }
-        let mut seen: BTreeSet<Hold> = own.all().iter().cloned().collect();
-        // Each with those whose waiters led to it, the first of them a machine that our job holds.
-        let mut ways: VecDeque<Vec<Hold>> = own.all().iter().map(|h| vec![h.clone()]).collect();
-        while let Some(way) = ways.pop_front() {
-            let Some((machine, token)) = way.last() else { continue };
-            for holds in self.waits_for(machine, *token)? {
-                for hold in holds.all() {
-                    if let Some((target, holder)) = self.awaited(hold, outlooks) {
-                        return Ok(Some(describe(target, holder, &way)));
-                    }
-                    if seen.insert(hold.clone()) {
-                        ways.push_back(way.iter().chain([hold]).cloned().collect());
-                    }
-                }
+        let sites = self.sites()?;
+        let ours = |machine: &MachineName, id: TicketId| {
+            let mut places = self.targets.iter().filter(|target| target.name() == machine);
+            places.any(|target| target.place.as_ref().is_some_and(|place| place.id == id))
+        };
+        let stuck = stuck(&sites, |_, _| true);
+        let others = self::stuck(&sites, |machine, id| !ours(machine, id));
+        for (target, outlook) in self.targets.iter().zip(outlooks) {
+            let Some(place) = &target.place else { continue };
+            let Some(site) = sites.get(target.name()) else { continue };
+            let is_blocked = |stuck| site.is_blocked(target.name(), place.id, stuck, &|_, _| true);
+            if outlook.is_ready() || !is_blocked(&stuck) || is_blocked(&others) {
+                continue;
             }
+            let Some(holder) = target.in_the_way(&outlook.sight) else { continue };
+            let held = human::held_by(target.name(), &holder.subject, &holder.judgement);
+            let member = |(machine, token): &Hold| format!("{machine} (token {token})");
+            let members: Vec<String> = stuck.difference(&others).map(member).collect();
+            return Ok(Some(format!(
+                "{held}: waiting for it would close a cycle: the jobs of {} would wait for each other",
+                members.join(", ")
+            )));
         }
         Ok(None)
     }
 
-    /// The holder whom we wait for, if this is one.
-    fn awaited<'a>(
-        &'a self,
-        (machine, token): &Hold,
-        outlooks: &'a [Outlook],
-    ) -> Option<(&'a Target, &'a Observed)> {
-        let mut waits = self.targets.iter().zip(outlooks).filter(|(_, o)| !o.is_ready());
-        let (target, outlook) = waits.find(|(target, _)| target.name() == machine)?;
-        let holder = outlook.sight.holding().find(|held| held.subject.token() == *token)?;
-        (!target.want.is_part_of(holder.standing())).then_some((target, holder))
-    }
-
-    /// What those hold who cannot have `machine` as long as its run `token` has it. A run that is not
-    /// in the record keeps nobody waiting.
-    fn waits_for(&self, machine: &MachineName, token: u64) -> Result<Vec<Holds>, Error> {
-        let Some(dir) = self.state.machine(machine, Missing::Accept)? else {
-            return Ok(Vec::new());
-        };
-        let subjects = dir.read()?.reading.subjects;
-        let Some(holder) = subjects
-            .iter()
-            .find(|subject| matches!(subject, Subject::Holder(_)) && subject.token() == token)
-        else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        let mut blocked = None;
-        for id in dir.all_waiters()? {
-            let Some(ticket) = dir.ticket(id) else { continue };
-            // Who waits behind such a one waits for the same.
-            if blocked == Some(id.within) || !ticket.want(machine).fits(&[(holder, &Verdict::Live)])
-            {
-                blocked = Some(id.within);
-                found.push(ticket.holds);
+    /// The machines on which somebody waits who is part of a job.
+    fn sites(&self) -> Result<BTreeMap<MachineName, Site>, Error> {
+        let mut sites = BTreeMap::new();
+        for machine in self.state.machines()? {
+            // One that cannot be looked at keeps nobody else from looking.
+            let Ok(Some(dir)) = self.state.machine(&machine, Missing::Accept) else { continue };
+            let mut ids = dir.all_waiters()?;
+            ids.sort_by_key(|id| (id.within.is_none(), id.within, id.number));
+            let ticket = |id| Some((id, dir.ticket(id)?));
+            let waiting: Vec<_> = ids.into_iter().filter_map(ticket).collect();
+            if waiting.iter().any(|(_, ticket)| !ticket.holds.all().is_empty()) {
+                sites.insert(machine, Site { holders: dir.read()?.reading.subjects, waiting });
             }
         }
-        Ok(found)
+        Ok(sites)
     }
 }
 
-fn describe(target: &Target, holder: &Observed, way: &[Hold]) -> String {
-    let held = human::held_by(target.name(), &holder.subject, &holder.judgement);
-    let mut text = format!("{held}: waiting for it would close a cycle: its job waits for ");
-    for (machine, token) in way.iter().skip(1).rev() {
-        text.push_str(&format!("{machine} (token {token}), whose job waits for "));
+/// The runs whose jobs are stuck, as far as those tickets go that count.
+fn stuck(
+    sites: &BTreeMap<MachineName, Site>,
+    counts: impl Fn(&MachineName, TicketId) -> bool,
+) -> BTreeSet<Hold> {
+    let waiters = || {
+        let all = sites.iter().flat_map(|(m, site)| site.waiting.iter().map(move |w| (m, site, w)));
+        all.filter(|(machine, _, (id, _))| counts(machine, *id))
+    };
+    let mut stuck: BTreeSet<Hold> =
+        waiters().flat_map(|(.., (_, ticket))| ticket.holds.all().iter().cloned()).collect();
+    loop {
+        let blocked = waiters()
+            .filter(|(machine, site, (id, _))| site.is_blocked(machine, *id, &stuck, &counts));
+        let left: BTreeSet<Hold> =
+            blocked.flat_map(|(.., (_, ticket))| ticket.holds.all().iter().cloned()).collect();
+        if left == stuck {
+            return stuck;
+        }
+        stuck = left;
     }
-    let (machine, token) = &way[0];
-    text.push_str(&format!("{machine} (token {token}), which this command is part of"));
-    text
+}
+
+impl Site {
+    /// Whether a waiter, or one before it, would not fit if only the stuck holders stayed.
+    fn is_blocked(
+        &self,
+        machine: &MachineName,
+        waiter: TicketId,
+        stuck: &BTreeSet<Hold>,
+        counts: &impl Fn(&MachineName, TicketId) -> bool,
+    ) -> bool {
+        let stays = |holder: &&Subject| stuck.contains(&(machine.clone(), holder.token()));
+        let holding: Vec<Standing<'_>> =
+            self.holders.iter().filter(stays).map(|holder| (holder, &Verdict::Live)).collect();
+        let is_first = |id: &TicketId| match (id.within, waiter.within) {
+            (Some(_), None) => true, // those outside wait behind those inside
+            (within, own) => within == own && id.number <= waiter.number,
+        };
+        self.waiting.iter().any(|(id, ticket)| {
+            let is_it = *id == waiter || is_first(id) && counts(machine, *id);
+            is_it && !ticket.want(machine).fits(&holding)
+        })
+    }
 }

@@ -27,6 +27,14 @@ impl Run<'_> {
         let (grace, mask) = (self.plan.kill_after, self.job.inherited_mask());
         let chosen = self.plan.settings.state_dir.as_deref();
         let (mut outcome, mut complaints) = (Replaced::Nobody, Vec::new());
+        // Nobody is ended in vain: all must be ours to end.
+        for (target, outlook) in self.targets.iter().zip(outlooks).filter(|(_, o)| !o.is_ready()) {
+            let ending = Ending { dir: &target.dir, observer: self.observer, grace, mask };
+            let refused = ending.refusal(target.victims(&outlook.sight));
+            if let Some(why) = refused.and_then(|run| complaint(target.name(), &run, chosen)) {
+                return Ok(Replaced::Not(why));
+            }
+        }
         for (target, outlook) in self.targets.iter_mut().zip(outlooks) {
             let victims = target.victims(&outlook.sight);
             if outlook.is_ready() || victims.is_empty() {

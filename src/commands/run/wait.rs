@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{GRACE, Observer};
 use crate::look::{Sight, Wakers, is_blind, look, settled_by};
+use crate::machine::name::MachineName;
 use crate::machine::store::queue::{Fate, NEAR, Place, Stretch, Waiters};
 use crate::machine::ticket::TicketId;
 use crate::protocol::want::Standing;
@@ -33,6 +34,8 @@ pub(super) enum Turn {
 /// How a machine looks to one who wants it.
 pub(super) struct Outlook {
     pub sight: Sight,
+    /// In whose job we wait.
+    within: Option<u64>,
     /// Those before us. Where it cannot be had anyway, the nearest of them.
     waiters: Waiters,
     /// For how long all those before us must let it go by from now on; `None`: it cannot be had yet.
@@ -58,7 +61,12 @@ impl Outlook {
 
 impl Target {
     /// Looks at the machine.
-    fn look(&mut self, observer: &Observer, counts: bool) -> Result<Outlook, Error> {
+    fn look(
+        &mut self,
+        observer: &Observer,
+        machines: &[MachineName],
+        counts: bool,
+    ) -> Result<Outlook, Error> {
         let sight = look(&self.dir, observer, &mut self.patience)?;
         let holding: Vec<Standing<'_>> = sight.holding().map(Observed::standing).collect();
         let fits = self.want.fits(&holding);
@@ -66,6 +74,7 @@ impl Target {
             within: self.want.within(&holding),
             before: None,
             at_most: if fits || counts { usize::MAX } else { NEAR },
+            machines,
         };
         // In another queue than the one that is ours by now nobody is before us.
         let ours = self.place.as_ref().filter(|place| place.id.within == stretch.within);
@@ -81,7 +90,17 @@ impl Target {
         if due.is_none() {
             self.free_since = None;
         }
-        Ok(Outlook { sight, waiters, due })
+        Ok(Outlook { sight, within: stretch.within, waiters, due })
+    }
+
+    /// Says in the queue whether we wait for another machine than this. What cannot be said costs
+    /// those behind us a second.
+    fn set_away(&mut self, away: bool, lock_timeout: Duration) {
+        if let Some(place) = &mut self.place
+            && let Err(error) = self.dir.set_away(place, away, lock_timeout)
+        {
+            output::message(error);
+        }
     }
 
     /// Whether all of those before us could have the machine as it is now. What a ticket does not
@@ -107,29 +126,38 @@ impl Run<'_> {
         self.targets.iter_mut().for_each(|target| target.free_since = None);
         loop {
             let fates: Vec<Fate> =
-                self.targets.iter_mut().filter_map(|t| t.place.as_mut().map(Place::fate)).collect();
+                self.targets.iter().filter_map(|t| t.place.as_ref().map(Place::fate)).collect();
             if fates.contains(&Fate::Lost) {
                 return Ok(Turn::PlaceLost);
             }
             let to_be_told = !self.told && std::io::stderr().is_terminal();
             let counts = to_be_told || self.plan.max_pending.is_some();
-            let look = |target: &mut Target| target.look(self.observer, counts);
+            let look =
+                |target: &mut Target| target.look(self.observer, &self.plan.machines, counts);
             let outlooks = self.targets.iter_mut().map(look).collect::<Result<Vec<_>, Error>>()?;
             if fates.contains(&Fate::Taken) {
                 return Ok(Turn::Replaced(outlooks));
             }
+            // In the wrong queue, whose holder is over, or in none: claim again, to be put right.
+            let misplaced = |(target, outlook): (&Target, &Outlook)| {
+                target.place.as_ref().is_some_and(|place| place.id.within != outlook.within)
+            };
+            if self.targets.iter().zip(&outlooks).any(misplaced) {
+                return Ok(Turn::Ours);
+            }
             if outlooks.iter().all(Outlook::is_ready) {
                 for (target, outlook) in self.targets.iter_mut().zip(&outlooks) {
                     target.passes = outlook.before();
+                    target.set_away(false, self.plan.settings.lock_timeout);
                 }
                 return Ok(Turn::Ours);
             }
-            let until = outlooks.iter().fold(until, |until, outlook| {
-                let until = outlook.sight.until(until, settled);
-                // Worth it even for those who do not wait: mostly those before us are there at once.
-                let passable = outlook.due.and_then(|due| Instant::now().checked_add(due));
-                until.map(|until| passable.map_or(until, |passable| until.max(passable)))
-            });
+            let until = outlooks.iter().fold(until, |until, o| o.sight.until(until, settled));
+            let due = outlooks.iter().map(|outlook| outlook.due).collect::<Option<Vec<_>>>();
+            let passable = due.and_then(|due| Instant::now().checked_add(due.into_iter().max()?));
+            // Worth it even for those who do not wait: mostly those before us are there at once.
+            let passable = passable.filter(|passable| *passable <= settled);
+            let until = until.map(|until| passable.map_or(until, |passable| until.max(passable)));
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Turn::NotToday(outlooks));
             }
@@ -140,7 +168,7 @@ impl Run<'_> {
                     Replaced::Not(why) => return Ok(Turn::Hopeless(why, outlooks)),
                 }
             }
-            if let Some(why) = self.cycle(&outlooks)? {
+            if let Some(why) = self.own(&outlooks).or(self.cycle(&outlooks)?) {
                 return Ok(Turn::Hopeless(why, outlooks));
             }
             self.tell(&outlooks);
@@ -148,11 +176,32 @@ impl Run<'_> {
         }
     }
 
-    fn sleep(&self, outlooks: &[Outlook], until: Option<Instant>) -> Result<(), Error> {
+    /// Why we must not wait for what may be our own job: its record is not to be read.
+    fn own(&self, outlooks: &[Outlook]) -> Option<String> {
+        self.targets.iter().zip(outlooks).find_map(|(target, outlook)| {
+            let may_be_own = |held: &&Observed| target.want.may_be_part_of(held.standing());
+            let Observed { subject, judgement, .. } = outlook.sight.holding().find(may_be_own)?;
+            let chosen = self.plan.settings.state_dir.as_deref();
+            Some(format!(
+                "{}; this command may be part of it, and would wait for itself; {}",
+                human::held_by(target.name(), subject, judgement),
+                human::next_step(target.name(), subject, judgement, chosen)
+            ))
+        })
+    }
+
+    /// Sleeps on the first machine that is held against us, if one is. On the others we are away: whoever is behind
+    /// us there need not wait for us to have this one.
+    fn sleep(&mut self, outlooks: &[Outlook], until: Option<Instant>) -> Result<(), Error> {
         let mut wakers = Wakers::default();
-        for (target, outlook) in self.targets.iter().zip(outlooks) {
+        let first = outlooks.iter().position(|outlook| !outlook.is_due());
+        let first = first.or(outlooks.iter().position(|outlook| !outlook.is_ready()));
+        for (index, target) in self.targets.iter_mut().enumerate() {
+            target.set_away(Some(index) != first, self.plan.settings.lock_timeout);
+        }
+        for (index, (target, outlook)) in self.targets.iter().zip(outlooks).enumerate() {
             target.place.iter().for_each(|place| wakers.told(place));
-            if outlook.is_ready() {
+            if Some(index) != first {
                 continue;
             }
             outlook.due.iter().for_each(|due| wakers.at_most(*due));

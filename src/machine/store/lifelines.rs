@@ -36,11 +36,12 @@ impl MachineDir {
                 escape_path(&self.path)
             )));
         }
-        self.place_lifeline(self.fd.as_fd(), &lifeline_name(token), Ends::Read)
+        let dir = self.fd.as_fd();
+        self.place_lifeline(dir, &lifeline_name(token), Ends::Read, Rename::NoReplace)
     }
 
     /// Makes a lifeline `target` in `dir`, this machine's or one in it; `None` when that name is not
-    /// to be had.
+    /// to be had (which one is, that `how` replaces).
     ///
     /// It is made under a dot name and moved when it is taut, so nobody ever sees it slack while
     /// its owner lives.
@@ -49,6 +50,7 @@ impl MachineDir {
         dir: BorrowedFd<'_>,
         target: &str,
         ends: Ends,
+        how: Rename,
     ) -> Result<Option<Lifeline>, Error> {
         let cannot = |error: io::Error| self.cannot("make", target)(error);
         let hidden = format!(".{target}.{}", std::process::id());
@@ -71,7 +73,7 @@ impl MachineDir {
             std::ffi::CString::new(hidden.as_str()).map_err(|error| cannot(error.into()))?,
             std::ffi::CString::new(target).map_err(|error| cannot(error.into()))?,
         );
-        let moved = match retry(|| rename_in(dir, &from, &to, Rename::NoReplace)) {
+        let moved = match retry(|| rename_in(dir, &from, &to, how)) {
             // A file system without that flag; link(2) replaces nothing either.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
                 link_in(dir, &*from, &*to).map(|()| remove()).map_err(io::Error::from)

@@ -4,9 +4,11 @@
 //! Passing over a waiter is always safe, so this inverts the rule for holders: who is not provably
 //! there is not there.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -16,9 +18,11 @@ use nix::unistd::write;
 use super::{MachineDir, make_dir, write_new};
 use crate::error::Error;
 use crate::identity::lifeline::{Ends, Feel, Lifeline, feel, try_feel, whose};
+use crate::machine::name::MachineName;
 use crate::machine::reading::is_overgrown;
 use crate::machine::ticket::{AHEAD, Spot, Ticket, TicketId};
 use crate::sys::file::{entries, open_dir, openat, rmdirat, unlinkat};
+use crate::sys::rename::Rename;
 use crate::sys::retry::retry;
 
 const QUEUE: &str = "queue";
@@ -37,7 +41,7 @@ pub struct Place {
     pub id: TicketId,
     lifeline: Lifeline,
     queue: OwnedFd,
-    told: bool,
+    is_away: bool,
 }
 
 /// What became of a place.
@@ -59,10 +63,10 @@ impl AsFd for Place {
 
 impl Place {
     /// What has become of it.
-    pub fn fate(&mut self) -> Fate {
+    pub fn fate(&self) -> Fate {
         // Anybody may write into it, so that alone means nothing; but it wakes us, and is taken out.
-        self.told |= self.lifeline.drain();
-        match (self.is_there(), self.told) {
+        let told = self.lifeline.drain();
+        match (self.is_there(), told) {
             (true, _) => Fate::Kept,
             (false, false) => Fate::Lost,
             (false, true) => Fate::Taken,
@@ -86,13 +90,25 @@ impl Drop for Place {
 
 /// Whom to feel in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stretch {
-    /// In which queue: outside, or in the job of a holder.
+pub struct Stretch<'a> {
+    /// In which queue: outside, or in the job of a holder. Those outside wait behind those inside, too.
     pub within: Option<u64>,
     /// Before which number; `None`: to the end.
     pub before: Option<u64>,
     /// Not more than so many of those who wait, from the last on.
     pub at_most: usize,
+    /// All machines that the asker must have. Who is away for another one is not before him.
+    pub machines: &'a [MachineName],
+}
+
+impl Stretch<'_> {
+    fn holds(&self, id: TicketId) -> bool {
+        match (self.within, id.within) {
+            (None, Some(_)) => true,
+            (within, other) if within != other => false,
+            _ => self.before.is_none_or(|before| id.number < before),
+        }
+    }
 }
 
 /// Who waits, in order, and whose tickets were left behind.
@@ -103,7 +119,7 @@ pub struct Waiters {
     /// The write ends of the lifelines of the last [`NEAR`] of them: each errs when its owner leaves.
     /// Not of all: there may be more waiters than descriptors.
     pub nearest: Vec<OwnedFd>,
-    /// The tickets of those who are gone; where all were felt, those in other queues, too.
+    /// The tickets of those who are gone.
     pub gone: Vec<TicketId>,
     /// There is a queue, even if nobody is in it.
     pub is_made: bool,
@@ -114,20 +130,20 @@ impl MachineDir {
     ///
     /// # Errors
     /// Also when descriptors or memory are short: nobody is passed over for our want of them.
-    pub fn waiters(&self, stretch: Stretch) -> Result<Waiters, Error> {
+    pub fn waiters(&self, stretch: Stretch<'_>) -> Result<Waiters, Error> {
         let mut waiters = Waiters::default();
         let Some(queue) = self.open_queue()? else { return Ok(waiters) };
         waiters.is_made = true;
-        for id in self.list_queue(&queue)?.tickets.into_iter().rev() {
-            let is_ours = id.within == stretch.within;
-            if is_ours && stretch.before.is_some_and(|before| id.number >= before) {
-                continue;
-            }
+        let Listing { tickets, away, .. } = self.list_queue(&queue)?;
+        for id in tickets.into_iter().rev().filter(|id| stretch.holds(*id)) {
             if waiters.waiting.len() >= stretch.at_most {
                 break;
             }
             match try_feel(queue.as_fd(), &id.to_string(), None) {
-                Ok(Feel::Taut(lifeline)) if is_ours => {
+                // Away for another machine than those of the asker, who is not to wait for that.
+                Ok(Feel::Taut(_))
+                    if away.contains(&id) && !self.is_within(id, stretch.machines) => {}
+                Ok(Feel::Taut(lifeline)) => {
                     waiters.waiting.push(id);
                     if waiters.nearest.len() < NEAR {
                         waiters.nearest.push(lifeline);
@@ -137,12 +153,18 @@ impl MachineDir {
                 Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
                     return Err(self.cannot("feel", QUEUE)(errno.into()));
                 }
-                Ok(Feel::Taut(_) | Feel::Unknown(_)) | Err(_) => {} // passed over, and left alone
+                Ok(Feel::Unknown(_)) | Err(_) => {} // passed over, and left alone
             }
         }
         waiters.waiting.reverse();
         waiters.gone.reverse();
         Ok(waiters)
+    }
+
+    /// Whether a waiter must have no other machines than these.
+    fn is_within(&self, id: TicketId, machines: &[MachineName]) -> bool {
+        let others = self.ticket(id).map(|ticket| ticket.machines).unwrap_or_default();
+        others.iter().all(|machine| machines.contains(machine))
     }
 
     /// The tickets of all who wait, outside and in the jobs of holders, in order.
@@ -152,6 +174,33 @@ impl MachineDir {
         tickets.retain(|id| matches!(feel(queue.as_fd(), &id.to_string(), None), Feel::Taut(_)));
         tickets.sort_unstable_by_key(|id| (id.within, id.number));
         Ok(tickets)
+    }
+
+    /// Says whether whoever has this place could not take the machine now, because another one that it
+    /// must have at the same time is not to be had. Where that cannot be said, the others wait a second.
+    ///
+    /// Those behind are woken: they sleep on a lifeline that is another's then.
+    pub fn set_away(&self, place: &mut Place, away: bool, deadline: Duration) -> Result<(), Error> {
+        if place.is_away == away {
+            return Ok(());
+        }
+        place.is_away = away;
+        let name = away_name(place.id);
+        if !away {
+            let _ = unlinkat(&place.queue, &name); // else they do not wait for us
+            return Ok(());
+        }
+        let lock = self.lock(deadline)?;
+        if place.is_there() {
+            let queue = place.queue.as_fd();
+            write_new(queue, &name, b"").map_err(self.cannot("write", QUEUE))?;
+            let id = place.id.to_string();
+            if let Some(new) = self.place_lifeline(queue, &id, Ends::Both, Rename::Replace)? {
+                place.lifeline = new;
+            }
+        }
+        lock.release();
+        Ok(())
     }
 
     /// Takes their places from these waiters, and tells them. Under the machine lock.
@@ -200,6 +249,10 @@ impl MachineDir {
                 number = listing.tickets.last().map_or(number, |id| number.max(id.number)) + 1;
             }
             let id = TicketId { number, within: spot.within };
+            if spot.ahead {
+                // Evicted, or gone; or it waits on another host, and takes a new place.
+                remove(&queue, id);
+            }
             match write_new(queue.as_fd(), &ticket_name(id), &bytes) {
                 // Removed by a claim under another lock file.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
@@ -209,9 +262,9 @@ impl MachineDir {
                 written => written.map_err(cannot)?,
             }
             if let Some(lifeline) =
-                self.place_lifeline(queue.as_fd(), &id.to_string(), Ends::Both)?
+                self.place_lifeline(queue.as_fd(), &id.to_string(), Ends::Both, Rename::NoReplace)?
             {
-                return Ok(Place { id, lifeline, queue, told: false });
+                return Ok(Place { id, lifeline, queue, is_away: false });
             }
         }
         Err(cannot(Errno::EEXIST.into()))
@@ -226,7 +279,7 @@ impl MachineDir {
     }
 
     fn remove_if_empty(&self, queue: &OwnedFd) {
-        if let Ok(Listing { tickets, scratch }) = self.list_queue(queue)
+        if let Ok(Listing { tickets, scratch, .. }) = self.list_queue(queue)
             && tickets.is_empty()
         {
             for name in &scratch {
@@ -281,7 +334,9 @@ impl MachineDir {
         let mut listing = Listing::default();
         for entry in listed {
             let Ok(name) = entry.file_name().to_str() else { continue };
-            match TicketId::parse(name.strip_suffix(TICKET).unwrap_or(name)) {
+            let away = name.strip_suffix(AWAY).and_then(TicketId::parse);
+            listing.away.extend(away);
+            match away.or_else(|| TicketId::parse(name.strip_suffix(TICKET).unwrap_or(name))) {
                 Some(id) => listing.tickets.push(id),
                 None if !matches!(name, "." | "..") && name.starts_with('.') => {
                     listing.scratch.push(name.to_owned());
@@ -300,6 +355,8 @@ impl MachineDir {
 struct Listing {
     /// All tickets, in order, whether anybody waits there or not.
     tickets: Vec<TicketId>,
+    /// Those that say that their waiter is away.
+    away: BTreeSet<TicketId>,
     /// Lifelines half made.
     scratch: Vec<String>,
 }
@@ -309,12 +366,20 @@ const MAX_TRIES: usize = 100;
 
 const TICKET: &str = ".json";
 
+/// What the name of an empty file ends in that says that a waiter is away.
+const AWAY: &str = ".away";
+
 fn ticket_name(id: TicketId) -> String {
     format!("{id}{TICKET}")
+}
+
+fn away_name(id: TicketId) -> String {
+    format!("{id}{AWAY}")
 }
 
 /// The ticket first: as long as the lifeline is there nobody else takes the number.
 fn remove(queue: &OwnedFd, id: TicketId) {
     let _ = unlinkat(queue, &ticket_name(id)); // what stays is swept by a later claim
+    let _ = unlinkat(queue, &away_name(id)); // as above; mostly there is none
     let _ = unlinkat(queue, &id.to_string()); // as above
 }

@@ -155,7 +155,7 @@ fn a_wrong_answer_ends_the_claim() {
 }
 
 const BUSY: Outcome = Outcome::Busy { cleared: Vec::new(), is_full: false };
-const MANY: Queueing = Queueing::Last(usize::MAX);
+const MANY: Queueing = Queueing::Last(None);
 
 fn waits(queueing: Queueing) -> Request {
     Request { queueing, ..Request::default() }
@@ -236,9 +236,10 @@ fn who_lost_its_place_does_not_run() {
 }
 
 #[rstest]
-#[case::few(Queueing::Last(3), &[4, 5], &[])]
-#[case::alone(Queueing::Last(1), &[4, 5], &[4, 5])]
-#[case::alone_already(Queueing::Last(1), &[], &[])]
+#[case::few(Queueing::Last(Some(3)), &[4, 5], &[])]
+#[case::alone(Queueing::Newest, &[4, 5], &[4, 5])]
+#[case::behind_one_who_goes_ahead(Queueing::Newest, &[0, 4], &[4])]
+#[case::alone_already(Queueing::Newest, &[], &[])]
 #[case::ahead(Queueing::Ahead, &[4, 5], &[])]
 #[case::ahead_of_one_who_was(Queueing::Ahead, &[0, 4, 5], &[0])]
 fn places_are_taken_from_others(
@@ -259,7 +260,7 @@ fn places_are_taken_from_others(
 #[test]
 fn too_many_wait_already() {
     let held = seen(&[(7, Verdict::Live)]);
-    let (mut claim, next) = decided(waits(Queueing::Last(2)), held, queue(&[4, 5]));
+    let (mut claim, next) = decided(waits(Queueing::Last(Some(2))), held, queue(&[4, 5]));
     assert_eq!(next, Act::Unlock);
     let full = Outcome::Busy { cleared: vec![], is_full: true };
     assert_eq!(end(&mut claim, Answer::Done), full);
@@ -304,4 +305,15 @@ fn who_is_nested_waits_in_the_right_queue(
     assert_eq!(act(&mut claim, Answer::Queue(Queue::default())), Act::LeaveQueue);
     let spot = Spot { within, ahead: false };
     assert_eq!(act(&mut claim, Answer::Done), Act::Enqueue(spot));
+}
+
+#[test]
+fn what_it_is_part_of_may_have_lost_its_record() {
+    let mut claim = Claim::new("m1", nested(Request::default()));
+    act(&mut claim, Answer::Begin);
+    act(&mut claim, Answer::Done);
+    act(&mut claim, seen(&[]));
+    assert_eq!(act(&mut claim, Answer::Queue(Queue::default())), Act::MakeLifeline(NOW_MS));
+    act(&mut claim, made());
+    assert_eq!(act(&mut claim, felt(&[7], &[])), Act::ReadAgain);
 }

@@ -6,11 +6,11 @@ use super::*;
 use crate::identity::verdict::Verdict;
 use crate::machine::ticket::Spot;
 use crate::protocol::claim::{Queueing, Request};
-use crate::protocol::fixtures::{NOW_MS, holder, seen};
+use crate::protocol::fixtures::{NOW_MS, gone, holder, seen};
 use crate::protocol::{Felt, Queue};
 
 fn two() -> Claims {
-    let request = Request { queueing: Queueing::Last(usize::MAX), ..Request::default() };
+    let request = Request { queueing: Queueing::Last(None), ..Request::default() };
     let claims = ["a", "b"].map(|machine| Claim::new(machine, request.clone()));
     Claims::new(claims.into())
 }
@@ -134,4 +134,25 @@ fn one_alone_starts_over_with_the_lock_in_hand() {
     assert_eq!(step, Step::Finish(vec![Outcome::Granted { token: NOW_MS, cleared: vec![] }]));
     assert_eq!(count(&done, |act| *act == Act::Lock), 1);
     assert_eq!(count(&done, |act| matches!(act, Act::Fork(_))), 2);
+}
+
+#[test]
+fn nothing_is_looked_at_before_all_locks_are_taken() {
+    let (done, _) = played(None, |_, _| None);
+    assert_eq!(done[..2], [(0, Act::Lock), (1, Act::Lock)]);
+    assert_eq!(count(&done, |act| *act == Act::Lock), 2);
+}
+
+#[test]
+fn phantoms_go_although_another_machine_is_held() {
+    let phantom = |index, act: &Act| match (index, act) {
+        (0, Act::Read) => Some(seen(&[(7, gone())])),
+        _ => None,
+    };
+    let (done, outcomes) = played(Some(1), phantom);
+    let Outcome::Busy { cleared, .. } = &outcomes[0] else { panic!("not busy") };
+    assert_eq!((cleared.len(), cleared[0].subject.token()), (1, 7));
+    let put = position(&done, |i, act| i == 0 && is_put(act));
+    assert!(put < position(&done, |i, act| i == 0 && *act == Act::Unlink(vec![7])));
+    assert_eq!(count(&done, |act| matches!(act, Act::Fork(_))), 0);
 }

@@ -26,11 +26,15 @@ impl World {
             Act::FeelQueue { within, before } => {
                 let mut queue = Queue::default();
                 for (ticket, waiter) in &world.queue {
-                    let is_ours = ticket.within == *within;
+                    let is_before = match (within, ticket.within) {
+                        (None, Some(_)) => true,
+                        (within, other) if *within != other => false,
+                        _ => before.is_none_or(|own| ticket.number < own),
+                    };
                     match waiter {
-                        _ if is_ours && before.is_some_and(|own| ticket.number >= own) => {}
+                        _ if !is_before => {}
                         None => queue.gone.push(*ticket),
-                        Some(_) if !is_ours || broken.by(Mutant::JumpTheQueue) => {}
+                        Some(_) if broken.by(Mutant::JumpTheQueue) => {}
                         Some(_) => queue.waiting.push(*ticket),
                     }
                 }

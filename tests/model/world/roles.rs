@@ -15,8 +15,8 @@ impl Role {
 
     fn queueing(self) -> Queueing {
         match self {
-            Self::Run | Self::Read | Self::Slot | Self::Inner(_) => Queueing::Last(usize::MAX),
-            Self::Newest => Queueing::Last(1),
+            Self::Run | Self::Read | Self::Slot | Self::Inner(_) => Queueing::Last(None),
+            Self::Newest => Queueing::Newest,
             Self::Ahead => Queueing::Ahead,
             Self::Try | Self::Clear | Self::Force(_) => Queueing::Never,
         }
@@ -73,9 +73,12 @@ impl World {
         at_work.iter().enumerate().any(collides).then(|| format!("{} jobs at once", at_work.len()))
     }
 
-    /// Those who wait before this ticket, in its own queue.
+    /// Those who wait before this ticket: in its own queue, and outside all that wait inside.
     pub fn before(&self, ticket: TicketId) -> impl Iterator<Item = usize> {
-        let ours = move |(other, _): &(&TicketId, _)| other.within == ticket.within;
-        self.queue.range(..ticket).filter(ours).filter_map(|(_, waiter)| *waiter)
+        let is_before = move |(other, _): &(&TicketId, _)| match (ticket.within, other.within) {
+            (None, Some(_)) => true,
+            (within, other_within) => within == other_within && other.number < ticket.number,
+        };
+        self.queue.iter().filter(is_before).filter_map(|(_, waiter)| *waiter)
     }
 }
