@@ -10,8 +10,9 @@ use std::collections::{BTreeSet, VecDeque};
 use super::wait::Outlook;
 use super::{Run, Target};
 use crate::error::Error;
-use crate::identity::observe::Observed;
+use crate::identity::observe::{Observed, Patience};
 use crate::identity::verdict::{Subject, Verdict};
+use crate::look::{Sight, look};
 use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::Missing;
@@ -54,36 +55,41 @@ impl Run<'_> {
     ) -> Option<(&'a Target, &'a Observed)> {
         let mut waits = self.targets.iter().zip(outlooks).filter(|(_, o)| !o.is_ready());
         let (target, outlook) = waits.find(|(target, _)| target.name() == machine)?;
-        let holder = outlook.sight.holding().find(|held| held.subject.token() == *token)?;
+        let holder = can_wait(&outlook.sight, *token)?;
         (!target.want.is_part_of(holder.standing())).then_some((target, holder))
     }
 
-    /// What those hold who cannot have `machine` as long as its run `token` has it. A run that is not
-    /// in the record keeps nobody waiting.
+    /// What those hold who cannot have `machine` as long as its run `token` has it. One that is over,
+    /// or not in the record, keeps nobody waiting.
     fn waits_for(&self, machine: &MachineName, token: u64) -> Result<Vec<Holds>, Error> {
         let Some(dir) = self.state.machine(machine, Missing::Accept)? else {
             return Ok(Vec::new());
         };
-        let subjects = dir.read()?.reading.subjects;
-        let Some(holder) = subjects
-            .iter()
-            .find(|subject| matches!(subject, Subject::Holder(_)) && subject.token() == token)
-        else {
-            return Ok(Vec::new());
-        };
+        let sight = look(&dir, self.observer, &mut Patience::default())?;
+        let Some(holder) = can_wait(&sight, token) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         let mut blocked = None;
         for id in dir.all_waiters()? {
             let Some(ticket) = dir.ticket(id) else { continue };
             // Who waits behind such a one waits for the same.
-            if blocked == Some(id.within) || !ticket.want(machine).fits(&[(holder, &Verdict::Live)])
-            {
+            if blocked == Some(id.within) || !ticket.want(machine).fits(&[holder.standing()]) {
                 blocked = Some(id.within);
                 found.push(ticket.holds);
             }
         }
         Ok(found)
     }
+}
+
+/// The holder of this token, if its job may be waiting for something. That of one whose release is due
+/// is over: whoever was part of it keeps nobody from anything.
+fn can_wait(sight: &Sight, token: u64) -> Option<&Observed> {
+    let waits = |held: &&Observed| {
+        held.subject.token() == token
+            && matches!(held.subject, Subject::Holder(_))
+            && matches!(held.judgement.verdict, Verdict::Live | Verdict::Unverifiable(_))
+    };
+    sight.holding().find(waits)
 }
 
 fn describe(target: &Target, holder: &Observed, way: &[Hold]) -> String {

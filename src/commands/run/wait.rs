@@ -18,6 +18,8 @@ use crate::summary::foremost;
 pub(super) enum Turn {
     /// The machines can be had.
     Ours,
+    /// The run in whose job we waited is over: the next claim moves us to the queue that is ours now.
+    Elsewhere,
     /// Somebody removed a ticket of ours.
     PlaceLost,
     /// A newer run took our place.
@@ -35,6 +37,8 @@ pub(super) struct Outlook {
     waiters: Waiters,
     /// For how long all those before us must let it go by from now on; `None`: it cannot be had yet.
     due: Option<Duration>,
+    /// We wait in a queue that is not ours any more.
+    is_elsewhere: bool,
 }
 
 impl Outlook {
@@ -74,7 +78,8 @@ impl Target {
         if due.is_none() {
             self.free_since = None;
         }
-        Ok(Outlook { sight, waiters, due })
+        let is_elsewhere = self.place.is_some() && ours.is_none();
+        Ok(Outlook { sight, waiters, due, is_elsewhere })
     }
 
     /// Whether all of those before us could have the machine as it is now. What a ticket does not
@@ -116,6 +121,9 @@ impl Run<'_> {
                     target.passes = outlook.before();
                 }
                 return Ok(Turn::Ours);
+            }
+            if outlooks.iter().any(|outlook| outlook.is_elsewhere) {
+                return Ok(Turn::Elsewhere);
             }
             let until = outlooks.iter().fold(until, |until, outlook| {
                 let until = outlook.sight.until(until, settled);
