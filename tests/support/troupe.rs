@@ -2,6 +2,7 @@
 //! who ran beside whom is judged by that.
 
 use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -90,6 +91,24 @@ impl Troupe {
     #[track_caller]
     pub fn tries(&self, options: &[&str]) -> i32 {
         super::run(self.sandbox.jobguard(options).args(["--", "true"])).code()
+    }
+
+    /// Asserts that these machines are free and as good as new: a run of all of them at once is
+    /// through within a second, and nothing is left behind.
+    #[track_caller]
+    pub fn is_free(&self, machines: &[&str]) {
+        for machine in machines {
+            self.run(&["status", machine]).exits(3);
+        }
+        let before = Instant::now();
+        let all = machines.iter().flat_map(|machine| ["-m", machine]);
+        let done = super::run(self.sandbox.jobguard(["-n"]).args(all).args(["--", "true"]));
+        done.exits(0).silent();
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+        for machine in machines {
+            assert_eq!(self.lifelines(machine), [""; 0]);
+            assert!(!self.sandbox.machine(machine).join("queue").exists());
+        }
     }
 
     /// The tokens in the record of a machine, in order.
