@@ -149,6 +149,46 @@ fn behind_a_stranger() {
     b.ends();
 }
 
+/// With several slots each, nobody waits for one holder alone; but here all of them wait.
+#[test]
+fn round_all_slots() {
+    let troupe = Troupe::new();
+    let (a, b) = (["--slots", "2", "-m", "a"], ["--slots", "2", "-m", "b"]);
+    let [a1, a2, b1, b2] = [a, a, b, b].map(|options| troupe.hold("outer", &options));
+    let mut waiters = [(&a1, &b), (&a2, &b), (&b1, &a)]
+        .map(|(outer, options)| troupe.queue_inside(outer, "inner", options));
+    refused(&troupe, &b2, &a).says("a is held by").says("its job waits for b (token ");
+    b2.ends();
+    for waiter in &mut waiters[..2] {
+        waiter.begins();
+        waiter.let_go();
+        assert_eq!(waiter.result(), (Some(0), String::new()));
+    }
+    a1.ends();
+    waiters[2].begins();
+    waiters[2].let_go();
+    a2.ends();
+    waiters[2].result();
+    b1.ends();
+}
+
+/// One of two slots is held by somebody who waits for us; the other comes free.
+#[test]
+fn a_slot_that_comes_free_closes_no_cycle() {
+    let troupe = Troupe::new();
+    let slot = ["--slots", "2", "-m", "b"];
+    let (a, b1, b2) = (troupe.hold("a", &A), troupe.hold("b1", &slot), troupe.hold("b2", &slot));
+    let mut waits_for_a = troupe.queue_inside(&b1, "b1-a", &A);
+    let mut inner = troupe.queue_inside(&a, "a-b", &slot);
+    b2.ends();
+    inner.begins();
+    inner.ends();
+    a.ends();
+    waits_for_a.begins();
+    waits_for_a.ends();
+    b1.ends();
+}
+
 /// When both close it at once, one or both are refused, and nobody waits for ever.
 #[test]
 fn two_at_the_same_moment() {
