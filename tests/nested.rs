@@ -223,6 +223,33 @@ fn the_phantom_of_an_outer_run_is_cleared_and_its_inner_run_stays() {
     assert_eq!(waiter.result().0, Some(0));
 }
 
+/// A job whose supervisor is stopped, or was killed, holds the machine, and lets its own in.
+#[rstest]
+fn inside_a_job_without_its_supervisor(#[values(false, true)] killed: bool) {
+    let troupe = Troupe::new();
+    let mut outer = troupe.hold("outer", &M1);
+    if killed {
+        outer.orphan();
+    } else {
+        outer.stop();
+    }
+    let mut inner = Member::start(&mut troupe.inside(&outer, "inner", &["-n", "-m", "m1"]));
+    inner.begins();
+    assert_eq!(parents(&troupe), [String::new(), outer.token.clone()]);
+    let mut outsider = troupe.queue("outsider", &M1);
+    inner.ends();
+    outsider.waits();
+    if !killed {
+        outer.go_on();
+    }
+    outer.let_go();
+    outsider.begins();
+    outsider.let_go();
+    assert_eq!(outsider.result().0, Some(0));
+    let may = |all: &[&str]| all.len() <= 1 || all == ["outer", "inner"];
+    assert_eq!(troupe.log.together(may), (3, 2));
+}
+
 /// Another state directory is another world: the same name there is another machine.
 #[test]
 fn nested_in_another_state_directory() {
