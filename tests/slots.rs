@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use rstest::rstest;
 use support::troupe::{Member, Troupe};
 
@@ -88,4 +90,21 @@ fn a_mixed_crowd() {
     println!("a mixed crowd: {:?}", troupe.log.together(may));
     assert_eq!(troupe.log.together(may).0, 45);
     troupe.run(&["status", "m1"]).exits(3);
+}
+
+/// Many at once, again and again: who looks while another's claim is under way takes that one for
+/// somebody unknown, and must look again.
+#[test]
+fn no_reader_of_many_is_left_behind() {
+    for _ in 0..25 {
+        let troupe = Troupe::new();
+        let writer = troupe.hold("w", &["-m", "m1"]);
+        let mut stream: Vec<Member> =
+            (0..12).map(|n| troupe.queue(&format!("r{n}"), &["-s", "-m", "m1"])).collect();
+        writer.ends();
+        let before = Instant::now();
+        stream.iter_mut().for_each(Member::begins);
+        assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+        stream.into_iter().for_each(Member::ends);
+    }
 }

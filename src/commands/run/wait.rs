@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Run, Target};
 use crate::error::Error;
 use crate::identity::observe::Observed;
-use crate::identity::verdict::{GRACE, Observer};
+use crate::identity::verdict::{GRACE, Observer, Subject};
 use crate::look::{Sight, Wakers, is_blind, look, settled_by};
 use crate::machine::store::queue::{Fate, NEAR, Place, Stretch, Waiters};
 use crate::machine::ticket::TicketId;
@@ -39,6 +39,8 @@ pub(super) struct Outlook {
     due: Option<Duration>,
     /// We wait in a queue that is not ours any more.
     is_elsewhere: bool,
+    /// Somebody is there whom no record names, and was not before: probably a claim under way.
+    is_new: bool,
 }
 
 impl Outlook {
@@ -56,6 +58,26 @@ impl Outlook {
 impl Target {
     /// Looks at the machine.
     fn look(&mut self, observer: &Observer, counts: bool) -> Result<Outlook, Error> {
+        let mut outlook = self.look_once(observer, counts)?;
+        // A claim that was under way then may have left the queue since: who would tell us that its
+        // lifeline has become that of one whom the machine can be shared with?
+        while !outlook.sight.is_settled()
+            && self.dir.read()?.reading.record.revision != outlook.sight.record.revision
+        {
+            outlook = self.look_once(observer, counts)?;
+        }
+        // Nor is one told who never was in our queue.
+        let unrecorded = outlook.sight.holding().filter_map(|held| match held.subject {
+            Subject::Unrecorded(token) => Some(token),
+            _ => None,
+        });
+        let unrecorded = unrecorded.max();
+        outlook.is_new = unrecorded > self.unrecorded;
+        self.unrecorded = self.unrecorded.max(unrecorded);
+        Ok(outlook)
+    }
+
+    fn look_once(&mut self, observer: &Observer, counts: bool) -> Result<Outlook, Error> {
         let sight = look(&self.dir, observer, &mut self.patience)?;
         let holding: Vec<Standing<'_>> = sight.holding().map(Observed::standing).collect();
         let fits = self.want.fits(&holding);
@@ -79,7 +101,7 @@ impl Target {
             self.free_since = None;
         }
         let is_elsewhere = self.place.is_some() && ours.is_none();
-        Ok(Outlook { sight, waiters, due, is_elsewhere })
+        Ok(Outlook { sight, waiters, due, is_elsewhere, is_new: false })
     }
 
     /// Whether all of those before us could have the machine as it is now. What a ticket does not
@@ -150,6 +172,9 @@ impl Run<'_> {
                 continue;
             }
             outlook.due.iter().for_each(|due| wakers.at_most(*due));
+            if outlook.is_new {
+                wakers.at_most(GRACE);
+            }
             outlook.waiters.nearest.iter().for_each(|lifeline| wakers.lifeline(lifeline));
             if outlook.before() < NEAR {
                 wakers.holders(&outlook.sight);
