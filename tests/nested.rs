@@ -20,7 +20,6 @@ fn parents(troupe: &Troupe) -> Vec<String> {
 fn queue(troupe: &Troupe) -> Vec<(String, String)> {
     let seen = troupe.run(&["queue", "m1", "--json"]).json();
     let command = |ticket: &serde_json::Value| {
-        // Nobody, where it was unlinked just now.
         let script = ticket["command"][2].as_str().unwrap_or_default();
         script.split_whitespace().nth(3).unwrap_or_default().to_owned()
     };
@@ -290,7 +289,6 @@ fn wait_and_clear_from_inside() {
     inside(&["clear", "m1"]).exits(75).says("it is alive: wait for it, or end it");
     inside(&["status", "m1"]).exits(0).silent();
     inside(&["wait", "m2"]).exits(0).silent();
-    // A phantom sibling is cleared all the same.
     let mut inner = Member::start(&mut troupe.inside(&outer, "inner", &M1));
     inner.begins();
     inner.kill();
