@@ -121,12 +121,14 @@ struct Target {
     free_since: Option<Instant>,
     /// How many before us have let it go by.
     passes: usize,
+    /// The last run that we saw there, and that no record named then.
+    unrecorded: Option<u64>,
 }
 
 impl Target {
     fn new(dir: MachineDir, want: Want) -> Self {
         let patience = Patience::default();
-        Self { dir, want, patience, place: None, free_since: None, passes: 0 }
+        Self { dir, want, patience, place: None, free_since: None, passes: 0, unrecorded: None }
     }
 
     /// Gives the machine back.

@@ -192,16 +192,16 @@ impl Protocol for Claim {
                 Some(_) => self.go(Step::LeavingQueue, Act::LeaveQueue),
                 None => self.go(Step::Unlocking, Act::Unlock),
             },
+            // Refused with phantoms in the record: they go, as where the machine is not ours.
             (Step::Yielding, Answer::Done) => self.decide(),
-            (Step::Unlinking | Step::Closing, Answer::Done) => self.line_up(),
+            (Step::Unlinking, Answer::Done) => self.line_up(),
             (Step::Moving, Answer::Done) => self.enter_queue(),
             (Step::Evicting, Answer::Done) => self.enqueue(),
-            (Step::LeavingQueue, Answer::Done) => {
-                self.request.ticket = None;
+            (Step::Enqueuing | Step::LeavingQueue, Answer::Done) => {
                 self.go(Step::Unlocking, Act::Unlock)
             }
-            (Step::Enqueuing, Answer::Done) => self.go(Step::Unlocking, Act::Unlock),
-            (Step::Unlocking, Answer::Refused) => {
+            (Step::Closing, Answer::Done) => self.line_up(),
+            (Step::LeavingQueue | Step::Unlocking, Answer::Refused) => {
                 self.is_refused = true;
                 self.go(Step::Rereading, Act::Read)
             }
@@ -238,6 +238,11 @@ impl Claim {
 
     fn read(&mut self) -> Next<Outcome> {
         self.go(Step::Reading, Act::Read)
+    }
+
+    /// Whether the machine is ours but for the ticket and the lock, which are to be given back.
+    pub(super) fn is_granted(&self) -> bool {
+        matches!(self.step, Step::LeavingQueue)
     }
 
     /// Whether the plan is to take the machine: it fits beside those who hold it, and it is our turn.

@@ -95,6 +95,14 @@ impl Claims {
                 self.parked[index] = Some(act);
                 self.proceed()
             }
+            // Its ticket is kept until all have what they want: else it would be in line for some
+            // machines, and not for others.
+            Next::Do(act @ Act::LeaveQueue)
+                if self.stage == Stage::Meeting && self.claims[index].is_granted() =>
+            {
+                self.parked[index] = Some(act);
+                self.proceed()
+            }
             Next::Do(act @ Act::OpenGate) => {
                 self.parked[index] = Some(act);
                 self.proceed()
@@ -158,10 +166,12 @@ impl Claims {
 
     /// All at once, the last first; then the job begins, if there is one.
     fn unlock(&mut self) -> Step {
-        if let Some(index) = self.parked.iter().rposition(|act| *act == Some(Act::Unlock)) {
-            self.parked[index] = None;
+        let is_last = |act: &Option<Act>| matches!(act, Some(Act::LeaveQueue | Act::Unlock));
+        if let Some(index) = self.parked.iter().rposition(is_last)
+            && let Some(act) = self.parked[index].take()
+        {
             self.current = index;
-            return Step::Do(index, Act::Unlock);
+            return Step::Do(index, act);
         }
         self.stage =
             if self.parked.contains(&Some(Act::OpenGate)) { Stage::Opening } else { Stage::Ending };

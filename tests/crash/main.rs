@@ -45,6 +45,8 @@ fn from_main(points: Vec<Point>) -> Vec<Point> {
 #[case::a_run_that_waited(Scene::Contended, 150, 5)]
 #[case::a_run_that_waits_for_the_lock(Scene::LockContended, 150, 5)]
 #[case::a_clear_of_a_phantom(Scene::Clear, 60, 0)]
+#[case::a_run_of_two_that_clears_phantoms(Scene::Two, 250, 5)]
+#[case::a_run_of_two_that_waited(Scene::TwoContended, 250, 5)]
 fn killed_at_every_call(
     #[case] scene: Scene,
     #[case] at_least: usize,
@@ -109,6 +111,21 @@ fn an_error_is_said_or_survived(
     #[values(Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EMFILE, Errno::ENOMEM, Errno::EPERM)]
     errno: Errno,
 ) {
+    fails_everywhere(scene, errno);
+}
+
+/// The same on two machines; each error on one of the scenes, for the time that it takes.
+#[rstest]
+#[case(Scene::Two, Errno::ENOSPC)]
+#[case(Scene::Two, Errno::EMFILE)]
+#[case(Scene::TwoContended, Errno::EIO)]
+#[case(Scene::TwoContended, Errno::EINTR)]
+fn an_error_is_said_or_survived_on_two(#[case] scene: Scene, #[case] errno: Errno) {
+    fails_everywhere(scene, errno);
+}
+
+#[track_caller]
+fn fails_everywhere(scene: Scene, errno: Errno) {
     let begun = Instant::now();
     let mut points = from_main(points(scene));
     points.retain(|point| !NEVER_FAIL.contains(&point.call));

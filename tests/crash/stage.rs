@@ -32,6 +32,31 @@ pub enum Scene {
     LockContended,
     /// `clear`, where a phantom is.
     Clear,
+    /// A run of two machines, which both name a job that was killed with its supervisor.
+    Two,
+    /// A run of two machines that are held until it waits for them.
+    TwoContended,
+}
+
+impl Scene {
+    /// The machines that it is about.
+    pub fn machines(self) -> &'static [&'static str] {
+        match self {
+            Self::Two | Self::TwoContended => &["m1", "m2"],
+            _ => &["m1"],
+        }
+    }
+
+    /// Whether somebody holds them first.
+    fn is_contended(self) -> bool {
+        matches!(self, Self::Contended | Self::TwoContended)
+    }
+
+    /// `-m m1 -- JOB`.
+    fn run_line(self, job: &[String]) -> Vec<String> {
+        let machines = self.machines().iter().flat_map(|machine| ["-m", machine]);
+        machines.chain(["--"]).map(str::to_owned).chain(job.iter().cloned()).collect()
+    }
 }
 
 /// A machine, its jobs' log, and everybody on it.
@@ -56,16 +81,16 @@ impl Stage {
         let mut stage = Self { scene, sandbox, log, holder: None, lock: None };
         match scene {
             Scene::Uncontended => {}
-            Scene::ClearsAPhantom | Scene::Clear => stage.plant_phantom(),
-            Scene::Contended => stage.holder = Some(stage.hold()),
+            Scene::ClearsAPhantom | Scene::Clear | Scene::Two => stage.plant_phantom(),
+            Scene::Contended | Scene::TwoContended => stage.holder = Some(stage.hold()),
             Scene::LockContended => stage.lock = Some(stage.lock()),
         }
         stage
     }
 
     fn plant_phantom(&self) {
-        let job = ["-m", "m1", "--", "sh", "-c", "echo $$; exec sleep inf"];
-        let mut supervisor = Running::start(&mut self.sandbox.jobguard(job));
+        let job = ["sh", "-c", "echo $$; exec sleep inf"].map(str::to_owned);
+        let mut supervisor = Running::start(&mut self.sandbox.jobguard(self.scene.run_line(&job)));
         let job = Stray(supervisor.line().parse().unwrap());
         supervisor.child.kill().unwrap();
         supervisor.wait();
@@ -77,7 +102,7 @@ impl Stage {
     /// A job that holds the machine until its standard input ends.
     fn hold(&self) -> Running {
         let job = self.log.job("echo held; read _");
-        let mut command = self.sandbox.jobguard(run_line(&job));
+        let mut command = self.sandbox.jobguard(self.scene.run_line(&job));
         let mut holder = Running::start(command.stdin(Stdio::piped()));
         assert_eq!(holder.line(), "held");
         holder
@@ -96,7 +121,7 @@ impl Stage {
     pub fn play(&mut self, strike: Option<(Point, Strike)>) -> Played {
         let mut command = match self.scene {
             Scene::Clear => self.sandbox.jobguard(["clear", "m1"]),
-            _ => self.sandbox.jobguard(run_line(&self.log.job(WORK))),
+            scene => self.sandbox.jobguard(scene.run_line(&self.log.job(WORK))),
         };
         let said = self.sandbox.path("stderr");
         command.stdout(Stdio::null()).stderr(File::create(&said).unwrap());
@@ -123,7 +148,7 @@ impl Stage {
 
     /// How many jobs have begun in this scene.
     pub fn starts(&self) -> usize {
-        self.log.starts() - usize::from(self.scene == Scene::Contended)
+        self.log.starts() - usize::from(self.scene.is_contended())
     }
 
     /// Those whom a failed test must not leave behind.
@@ -134,26 +159,26 @@ impl Stage {
     /// Everything that must hold after a strike. Says how long the next run took.
     pub fn recovers(&self) -> Duration {
         let inhabitants = self.inhabitants();
-        inhabitants.all_recorded("m1");
-        let status = run(&mut self.sandbox.jobguard(["status", "m1", "--json"]));
-        assert!([0, 1, 3].contains(&status.code()), "{status:?}");
-        assert_eq!(status.json()["machine"], "m1");
+        let machines = self.scene.machines();
+        for machine in machines {
+            inhabitants.all_recorded(machine);
+            let status = run(&mut self.sandbox.jobguard(["status", machine, "--json"]));
+            assert!([0, 1, 3].contains(&status.code()), "{status:?}");
+            assert_eq!(status.json()["machine"], *machine);
+        }
 
         let before = Instant::now();
         let mut next = self.sandbox.jobguard(["-w", "5"]);
-        run(next.args(run_line(&self.log.job(WORK)))).exits(STATUS);
+        run(next.args(self.scene.run_line(&self.log.job(WORK)))).exits(STATUS);
         let took = before.elapsed();
         assert!(took <= SOON, "the next run took {took:?}");
         assert!(self.log.never_two() > 0);
-        run(&mut self.sandbox.jobguard(["status", "m1"])).exits(3);
-        assert_eq!(leftovers(&self.sandbox.machine("m1")), [""; 0]);
+        for machine in machines {
+            run(&mut self.sandbox.jobguard(["status", machine])).exits(3);
+            assert_eq!(leftovers(&self.sandbox.machine(machine)), [""; 0]);
+        }
         took
     }
-}
-
-/// `-m m1 -- JOB`.
-fn run_line(job: &[String]) -> Vec<String> {
-    ["-m", "m1", "--"].map(str::to_owned).into_iter().chain(job.iter().cloned()).collect()
 }
 
 /// Files in a free machine's directory that should not be there.

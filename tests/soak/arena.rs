@@ -103,10 +103,13 @@ impl Arena {
     /// The command line of a job: [`Self::number_of`] finds the number in it.
     fn job(&self, contender: &Contender) -> Vec<String> {
         let path = |path: PathBuf| path.to_str().unwrap().to_owned();
-        let witness = self.dir.join(format!("{}.witness", contender.machine));
-        let mut words = vec![path(self.dir.join("job")), path(self.log(&contender.machine))];
-        words.extend([path(witness), contender.number.to_string()]);
-        words.extend([contender.job_ms.to_string(), contender.status.to_string()]);
+        let witness = |machine: &str| path(self.dir.join(format!("{machine}.witness")));
+        let both = |machine: &String| [path(self.log(machine)), witness(machine)];
+        let mut words = vec![path(self.dir.join("job"))];
+        words.extend(both(&contender.machine));
+        words.extend(contender.also.as_ref().map_or(["-", "-"].map(str::to_owned), both));
+        words.extend([contender.number.to_string(), contender.job_ms.to_string()]);
+        words.extend([contender.status.to_string(), contender.share.word().to_owned()]);
         words
     }
 
@@ -208,9 +211,9 @@ impl Arena {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let line = String::from_utf8(line).ok()?;
         let words: Vec<&str> = line.trim_end_matches('\0').split('\0').collect();
-        let job = words.len().checked_sub(6)?;
+        let job = words.len().checked_sub(9)?;
         let is_ours = Path::new(words[job]) == self.dir.join("job");
-        is_ours.then(|| Some((words[job + 3].parse().ok()?, job != 0)))?
+        is_ours.then(|| Some((words[job + 5].parse().ok()?, job != 0)))?
     }
 
     /// What everybody is doing, for a report.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::arena::{Ended, Outcome};
 use crate::chaos::{Counts, Struck};
-use crate::schedule::Weather;
+use crate::schedule::{Share, Weather};
 
 /// All that is known of one phase, after everybody is over.
 pub struct Evidence<'a> {
@@ -30,16 +30,20 @@ struct Ran {
     /// Its second line and when it said so.
     end: Option<(usize, u64)>,
     alone: bool,
+    /// With how many others it may be there, if they are of the same mind.
+    others: usize,
 }
 
 impl Evidence<'_> {
     /// Every promise that was broken; what there was, into the counts.
     pub fn check(&self, counts: &mut Counts) -> Vec<String> {
         let mut broken = Vec::new();
-        let mut ran = BTreeMap::new();
+        let (mut ran, mut shared) = (BTreeMap::new(), 0);
         for (machine, log) in self.logs {
             let jobs = read(log, &mut broken);
-            broken.extend(self.overlaps(machine, &jobs));
+            let (overlaps, beside) = self.overlaps(machine, &jobs);
+            broken.extend(overlaps);
+            shared += beside;
             ran.extend(jobs.into_iter().map(|job| (job.number, job)));
         }
         let mut count = |what: &'static str, how_many: usize| {
@@ -47,6 +51,7 @@ impl Evidence<'_> {
         };
         count("contenders", self.outcomes.len());
         count("jobs begun", ran.len());
+        count("jobs begun beside others, as agreed", shared);
         count("jobs ended by themselves", ran.values().filter(|job| job.end.is_some()).count());
         for outcome in self.outcomes {
             match self.account(outcome, ran.get(&outcome.contender.number)) {
@@ -70,10 +75,12 @@ impl Evidence<'_> {
         self.struck.jobs.get(&number).into_iter().chain(guard).min().copied()
     }
 
-    /// Jobs that were there before another had ended.
-    fn overlaps(&self, machine: &str, jobs: &[Ran]) -> Vec<String> {
-        let mut broken = Vec::new();
-        let mut before: Option<(Ran, u64)> = None;
+    /// Jobs that were there before another had ended that is to be alone, or with fewer; and how many
+    /// began beside others rightly.
+    fn overlaps(&self, machine: &str, jobs: &[Ran]) -> (Vec<String>, usize) {
+        let (mut broken, mut shared) = (Vec::new(), 0);
+        // Those that may not have ended yet, and when they had.
+        let mut running: Vec<(Ran, u64)> = Vec::new();
         for (at, job) in jobs.iter().enumerate() {
             if !job.alone {
                 let others = &jobs[at.saturating_sub(3)..at];
@@ -87,20 +94,22 @@ impl Evidence<'_> {
                     "lost job on {machine}: {job:?} did not end, and nobody killed it"
                 ));
             }
-            if let Some((other, until)) = before {
+            running.retain(|(other, until)| {
                 let in_log = other.end.is_some_and(|(line, _)| line > job.line);
-                if in_log || job.start < until {
-                    broken.push(format!(
-                        "overlap on {machine}: {job:?} began before {other:?} ended"
-                    ));
-                }
+                in_log || job.start < *until
+            });
+            let fits = |other: &Ran| other.others == job.others && running.len() <= job.others;
+            if let Some((other, _)) = running.iter().find(|(other, _)| !fits(other)) {
+                broken.push(format!(
+                    "overlap on {machine}: {job:?} began before {other:?} ended, with {} there",
+                    running.len()
+                ));
+            } else {
+                shared += usize::from(!running.is_empty());
             }
-            let until = end.unwrap_or(job.start);
-            if before.is_none_or(|(_, latest)| latest < until) {
-                before = Some((*job, until));
-            }
+            running.push((*job, end.unwrap_or(job.start)));
         }
-        broken
+        (broken, shared)
     }
 
     /// Why a contender ended as it did.
@@ -157,7 +166,8 @@ fn read(log: &str, broken: &mut Vec<String>) -> Vec<Ran> {
             ("start", None) => {
                 by_number.insert(number, jobs.len());
                 let alone = words.get(4) == Some(&"alone");
-                jobs.push(Ran { number, line, start: time, end: None, alone });
+                let others = Share::others(words.get(5).copied().unwrap_or("x"));
+                jobs.push(Ran { number, line, start: time, end: None, alone, others });
             }
             ("end", Some(at)) if jobs[at].end.is_none() => jobs[at].end = Some((line, time)),
             _ => broken.push(format!("a job that ran twice: {text:?}")),

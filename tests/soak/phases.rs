@@ -165,6 +165,7 @@ impl Soak {
         }
         let needed = [
             "jobs ended by themselves",
+            "jobs begun beside others, as agreed",
             "jobs killed",
             "supervisors killed",
             "waiters killed",

@@ -78,12 +78,47 @@ impl Planned {
     }
 }
 
+/// How a job shares its machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// With nobody.
+    Alone,
+    /// With all who do the same (`-s`).
+    Readers,
+    /// With one other who does the same (`--slots 2`).
+    Slots,
+}
+
+impl Share {
+    /// How the job says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Alone => "x",
+            Self::Readers => "s",
+            Self::Slots => "n",
+        }
+    }
+
+    /// With how many others of its kind it may be there.
+    pub fn others(word: &str) -> usize {
+        match word {
+            "s" => usize::MAX,
+            "n" => 1,
+            _ => 0,
+        }
+    }
+}
+
 /// One jobguard and its job.
 #[derive(Debug, Clone)]
 pub struct Contender {
     /// Its own for ever.
     pub number: u64,
     pub machine: String,
+    /// The other machine that it must have as well.
+    pub also: Option<String>,
+    /// How it shares them.
+    pub share: Share,
     /// How long it waits: `None` for ever.
     pub wait_ms: Option<u64>,
     /// It gives up on the machine lock soon.
@@ -103,9 +138,17 @@ impl Contender {
             1 | 2 => Some(dice.below(400)),
             _ => None,
         };
+        let machine = dice.below(MACHINES);
+        let also = (machine + 1 + dice.below(MACHINES - 1)) % MACHINES;
         Self {
             number,
-            machine: format!("m{}", dice.below(MACHINES)),
+            machine: format!("m{machine}"),
+            also: (dice.below(4) == 0).then(|| format!("m{also}")),
+            share: match dice.below(6) {
+                0 | 1 => Share::Readers,
+                2 => Share::Slots,
+                _ => Share::Alone,
+            },
             wait_ms,
             hasty: dice.below(6) == 0,
             keep: dice.below(2) == 0,
@@ -130,7 +173,15 @@ impl Contender {
         if self.hasty {
             words.extend(["--lock-timeout", "100ms"].map(str::to_owned));
         }
-        words.extend(["-m", &self.machine, "--"].map(str::to_owned));
+        match self.share {
+            Share::Alone => {}
+            Share::Readers => words.push("-s".to_owned()),
+            Share::Slots => words.extend(["--slots", "2"].map(str::to_owned)),
+        }
+        for machine in [&self.machine].into_iter().chain(&self.also) {
+            words.extend(["-m", machine].map(str::to_owned));
+        }
+        words.push("--".to_owned());
         words
     }
 }

@@ -22,7 +22,12 @@ impl JobLog {
     /// The command line of a job that logs its start, does `work` (shell code) and logs its end.
     /// `$$` is its PID in the log; dash opens with `O_APPEND` and writes a line in one call.
     pub fn job(&self, work: &str) -> Vec<String> {
-        let script = format!("echo start $$ >>\"$0\"; {work}; echo end $$ >>\"$0\"");
+        self.job_as("", work)
+    }
+
+    /// The same for a job that is told from others by `who`.
+    pub fn job_as(&self, who: &str, work: &str) -> Vec<String> {
+        let script = format!("echo start $$ {who} >>\"$0\"; {work}; echo end $$ {who} >>\"$0\"");
         let path = self.path.to_str().unwrap().to_owned();
         ["sh", "-c", &script].map(str::to_owned).into_iter().chain([path]).collect()
     }
@@ -49,6 +54,35 @@ impl JobLog {
             assert!(whole, "two jobs overlapped, or one did not end: {lines:?}");
         }
         lines.len() / 2
+    }
+}
+
+impl JobLog {
+    /// Asserts that at no time others ran together than `may` be, and that all have ended. Returns
+    /// how many there were, and how many at a time at most.
+    #[track_caller]
+    pub fn together(&self, may: impl Fn(&[&str]) -> bool) -> (usize, usize) {
+        let (mut running, mut count, mut most) = (Vec::<(String, String)>::new(), 0, 0);
+        for (what, job) in self.lines() {
+            let (pid, who) = job.split_once(' ').unwrap_or((&job, ""));
+            if what == "start" {
+                running.push((pid.to_owned(), who.to_owned()));
+                count += 1;
+            } else {
+                running.retain(|(other, _)| other != pid);
+            }
+            most = most.max(running.len());
+            let all: Vec<&str> = running.iter().map(|(_, who)| who.as_str()).collect();
+            assert!(may(&all), "at once: {running:?}");
+        }
+        assert!(running.is_empty(), "these did not end: {running:?}");
+        (count, most)
+    }
+
+    /// Who has started, in order.
+    pub fn order(&self) -> Vec<String> {
+        let who = |job: &str| job.split_once(' ').map_or("", |(_, who)| who).to_owned();
+        self.lines().iter().filter(|(what, _)| what == "start").map(|(_, job)| who(job)).collect()
     }
 }
 

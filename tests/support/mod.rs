@@ -22,6 +22,7 @@ pub mod held;
 pub mod job_log;
 pub mod probe;
 pub mod strace;
+pub mod troupe;
 
 /// No test waits longer than this for anything.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -54,7 +54,7 @@ impl Run<'_> {
             };
             self.contended = true;
             match self.wait(if is_full { Some(Instant::now()) } else { until })? {
-                Turn::Ours => {}
+                Turn::Ours | Turn::Elsewhere => {}
                 // At the end of all queues again: of two that wait for the same machines one is to
                 // be before the other everywhere.
                 Turn::PlaceLost => self.targets.iter_mut().for_each(|target| target.place = None),

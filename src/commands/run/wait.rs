@@ -8,7 +8,7 @@ use super::{Run, Target};
 use crate::cli::args::OnBusy;
 use crate::error::Error;
 use crate::identity::observe::Observed;
-use crate::identity::verdict::{GRACE, Observer};
+use crate::identity::verdict::{GRACE, Observer, Subject};
 use crate::look::{Sight, Wakers, is_blind, look, settled_by};
 use crate::machine::name::MachineName;
 use crate::machine::store::queue::{Fate, NEAR, Place, Stretch, Waiters};
@@ -21,6 +21,8 @@ use crate::summary::foremost;
 pub(super) enum Turn {
     /// The machines can be had.
     Ours,
+    /// The run in whose job we waited is over: the next claim moves us to the queue that is ours now.
+    Elsewhere,
     /// Somebody removed a ticket of ours.
     PlaceLost,
     /// A newer run took our place.
@@ -34,12 +36,14 @@ pub(super) enum Turn {
 /// How a machine looks to one who wants it.
 pub(super) struct Outlook {
     pub sight: Sight,
-    /// In whose job we wait.
-    within: Option<u64>,
     /// Those before us. Where it cannot be had anyway, the nearest of them.
     waiters: Waiters,
     /// For how long all those before us must let it go by from now on; `None`: it cannot be had yet.
     due: Option<Duration>,
+    /// We wait in a queue that is not ours any more.
+    is_elsewhere: bool,
+    /// Somebody is there whom no record names, and was not before: probably a claim under way.
+    is_new: bool,
 }
 
 impl Outlook {
@@ -62,6 +66,31 @@ impl Outlook {
 impl Target {
     /// Looks at the machine.
     fn look(
+        &mut self,
+        observer: &Observer,
+        machines: &[MachineName],
+        counts: bool,
+    ) -> Result<Outlook, Error> {
+        let mut outlook = self.look_once(observer, machines, counts)?;
+        // A claim that was under way then may have left the queue since: who would tell us that its
+        // lifeline has become that of one whom the machine can be shared with?
+        while !outlook.sight.is_settled()
+            && self.dir.read()?.reading.record.revision != outlook.sight.record.revision
+        {
+            outlook = self.look_once(observer, machines, counts)?;
+        }
+        // Nor is one told who never was in our queue.
+        let unrecorded = outlook.sight.holding().filter_map(|held| match held.subject {
+            Subject::Unrecorded(token) => Some(token),
+            _ => None,
+        });
+        let unrecorded = unrecorded.max();
+        outlook.is_new = unrecorded > self.unrecorded;
+        self.unrecorded = self.unrecorded.max(unrecorded);
+        Ok(outlook)
+    }
+
+    fn look_once(
         &mut self,
         observer: &Observer,
         machines: &[MachineName],
@@ -90,7 +119,8 @@ impl Target {
         if due.is_none() {
             self.free_since = None;
         }
-        Ok(Outlook { sight, within: stretch.within, waiters, due })
+        let is_elsewhere = self.place.is_some() && ours.is_none();
+        Ok(Outlook { sight, waiters, due, is_elsewhere, is_new: false })
     }
 
     /// Says in the queue whether we wait for another machine than this. What cannot be said costs
@@ -138,19 +168,15 @@ impl Run<'_> {
             if fates.contains(&Fate::Taken) {
                 return Ok(Turn::Replaced(outlooks));
             }
-            // In the wrong queue, whose holder is over, or in none: claim again, to be put right.
-            let misplaced = |(target, outlook): (&Target, &Outlook)| {
-                target.place.as_ref().is_some_and(|place| place.id.within != outlook.within)
-            };
-            if self.targets.iter().zip(&outlooks).any(misplaced) {
-                return Ok(Turn::Ours);
-            }
             if outlooks.iter().all(Outlook::is_ready) {
                 for (target, outlook) in self.targets.iter_mut().zip(&outlooks) {
                     target.passes = outlook.before();
                     target.set_away(false, self.plan.settings.lock_timeout);
                 }
                 return Ok(Turn::Ours);
+            }
+            if outlooks.iter().any(|outlook| outlook.is_elsewhere) {
+                return Ok(Turn::Elsewhere);
             }
             let until = outlooks.iter().fold(until, |until, o| o.sight.until(until, settled));
             let due = outlooks.iter().map(|outlook| outlook.due).collect::<Option<Vec<_>>>();
@@ -205,6 +231,9 @@ impl Run<'_> {
                 continue;
             }
             outlook.due.iter().for_each(|due| wakers.at_most(*due));
+            if outlook.is_new {
+                wakers.at_most(GRACE);
+            }
             outlook.waiters.nearest.iter().for_each(|lifeline| wakers.lifeline(lifeline));
             if outlook.before() < NEAR {
                 wakers.holders(&outlook.sight);

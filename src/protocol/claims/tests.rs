@@ -4,13 +4,13 @@ use std::cell::Cell;
 
 use super::*;
 use crate::identity::verdict::Verdict;
-use crate::machine::ticket::Spot;
+use crate::machine::ticket::{Spot, TicketId};
 use crate::protocol::claim::{Queueing, Request};
 use crate::protocol::fixtures::{NOW_MS, gone, holder, seen};
 use crate::protocol::{Felt, Queue};
 
-fn two() -> Claims {
-    let request = Request { queueing: Queueing::Last(None), ..Request::default() };
+fn two(ticket: Option<TicketId>) -> Claims {
+    let request = Request { queueing: Queueing::Last(None), ticket, ..Request::default() };
     let claims = ["a", "b"].map(|machine| Claim::new(machine, request.clone()));
     Claims::new(claims.into())
 }
@@ -33,7 +33,16 @@ fn played(
     held: Option<usize>,
     surprise: impl Fn(usize, &Act) -> Option<Answer>,
 ) -> (Vec<(usize, Act)>, Vec<Outcome>) {
-    let mut claims = two();
+    played_with(None, held, surprise)
+}
+
+/// The same for one who has waited.
+fn played_with(
+    ticket: Option<TicketId>,
+    held: Option<usize>,
+    surprise: impl Fn(usize, &Act) -> Option<Answer>,
+) -> (Vec<(usize, Act)>, Vec<Outcome>) {
+    let mut claims = two(ticket);
     let mut done = Vec::new();
     let mut step = claims.next(Answer::Begin);
     loop {
@@ -92,6 +101,29 @@ fn what_one_cannot_have_the_other_does_not_take() {
         let first_unlock = position(&done, |_, act| *act == Act::Unlock);
         let later = &done[first_unlock..];
         assert_eq!(later, [(1, Act::Unlock), (0, Act::Unlock)]);
+    }
+}
+
+/// Who is taken back is in line for both machines, where he was, or at the end of both queues.
+#[test]
+fn who_is_taken_back_keeps_his_places() {
+    let ticket = TicketId { number: 3, within: None };
+    for (ticket, enqueued) in [(Some(ticket), 0), (None, 2)] {
+        for overtaken in [0, 1] {
+            let (done, outcomes) = played_with(ticket, None, |index, act| {
+                (index == overtaken && is_put(act)).then_some(Answer::Changed)
+            });
+            assert_eq!(outcomes, [BUSY, BUSY]);
+            assert_eq!(count(&done, |act| *act == Act::LeaveQueue), 0);
+            assert_eq!(count(&done, |act| matches!(act, Act::Enqueue(_))), enqueued);
+        }
+    }
+    let (done, _) = played_with(Some(ticket), None, |_, _| None);
+    for machine in [0, 1] {
+        let left = position(&done, |i, act| i == machine && *act == Act::LeaveQueue);
+        let unlocked = position(&done, |i, act| i == machine && *act == Act::Unlock);
+        let last_put = done.iter().rposition(|(_, act)| is_put(act)).unwrap();
+        assert!(last_put < left && left < unlocked);
     }
 }
 

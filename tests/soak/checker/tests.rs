@@ -36,7 +36,7 @@ fn a_good_run_is_good() {
     "overlap"
 )]
 #[case::by_the_clock("start 1 5 30", "start 1 5 19", "overlap")]
-#[case::by_the_witness("start 1 5 30 alone", "start 1 5 30 shared", "overlap")]
+#[case::by_the_witness("start 1 5 30 alone", "start 1 5 30 crowded", "overlap")]
 #[case::of_one_in_between("end 0 5 20", "end 0 5 51", "overlap")]
 #[case::no_end("end 1 5 40 alone\n", "", "lost job")]
 #[case::no_end_but_a_status("end 1 5 40 alone\n", "", "no end of the job, but a status")]
@@ -53,6 +53,26 @@ fn a_log_that_is_wrong(#[case] what: &str, #[case] with: &str, #[case] said: &st
     assert!(GOOD.contains(what));
     let verdict = verdict(&GOOD.replace(what, with), &outcomes(), &Struck::default());
     assert!(verdict.contains(said), "{verdict}");
+}
+
+/// Three jobs at once, of these modes.
+#[rstest]
+#[case::readers(["s", "s", "s"], true)]
+#[case::slots(["n", "n", "n"], false)]
+#[case::a_writer_last(["s", "s", "x"], false)]
+#[case::a_writer_first(["x", "s", "s"], false)]
+#[case::a_slot_beside_a_reader(["s", "n", "x"], false)]
+fn who_may_be_there_together(#[case] modes: [&str; 3], #[case] good: bool) {
+    let lines = |what: &str, from: u64| -> String {
+        let line = |(n, mode)| format!("{what} {n} 5 {} alone {mode}\n", from + n);
+        (0..).zip(modes).map(line).collect()
+    };
+    let log = lines("start", 10) + &lines("end", 20);
+    assert_eq!(verdict(&log, &outcomes(), &Struck::default()).is_empty(), good);
+    // Two slots at a time are as many as there may be.
+    let log = "start 0 5 10 alone n\nstart 1 5 11 alone n\nend 0 5 12 alone n\n\
+               start 2 6 13 alone n\nend 1 5 14 alone n\nend 2 6 15 alone n\n";
+    assert_eq!(verdict(log, &outcomes(), &Struck::default()), "");
 }
 
 #[rstest]
