@@ -31,9 +31,10 @@ fn two_machines() {
     let (a, b) = (troupe.hold("a", &A), troupe.hold("b", &B));
     let mut first = troupe.queue_inside(&a, "a-b", &B);
     for options in [&A[..], &["-w", "20", "-m", "a"], &["-s", "-m", "a"]] {
-        refused(&troupe, &b, options).says("a is held by").says(&format!("PID {}", a.job)).says(
-            &format!("its job waits for b (token {}), which this command is part of", b.token),
-        );
+        refused(&troupe, &b, options)
+            .says("a is held by")
+            .says(&format!("PID {}", a.job))
+            .says(&format!("the jobs of a (token {}), b (token {}) would wait", a.token, b.token));
     }
     // One that does not wait closes nothing.
     let done = run(&mut troupe.inside(&b, "x", &["-n", "-m", "a"])).exits(75);
@@ -57,7 +58,7 @@ fn three_machines() {
     let done = refused(&troupe, &c, &A);
     let done = done.says("a is held by").says(&format!("PID {}", a.job));
     let done = done.says(&format!("b (token {})", b.token));
-    done.says(&format!("c (token {}), which this command is part of", c.token));
+    done.says(&format!("c (token {}) would wait for each other", c.token));
     c.ends();
     second.begins();
     second.ends();
@@ -104,7 +105,7 @@ fn across_several_machines_at_once() {
     let troupe = Troupe::new();
     let (ab, c) = (troupe.hold("ab", &["-m", "a", "-m", "b"]), troupe.hold("c", &C));
     let mut first = troupe.queue_inside(&c, "c-bd", &["-m", "b", "-m", "d"]);
-    refused(&troupe, &ab, &C).says("c is held by").says("its job waits for b (token ");
+    refused(&troupe, &ab, &C).says("c is held by").says("the jobs of a (token ");
     refused(&troupe, &ab, &["-m", "a", "-m", "c", "-m", "e"]).says("c is held by");
     // Other machines that are free, and its own, it can have.
     let inner = troupe.inside(&ab, "ab-abe", &["-m", "e", "-m", "a", "-m", "b"]);
@@ -157,7 +158,7 @@ fn round_all_slots() {
     let [a1, a2, b1, b2] = [a, a, b, b].map(|options| troupe.hold("outer", &options));
     let mut waiters = [(&a1, &b), (&a2, &b), (&b1, &a)]
         .map(|(outer, options)| troupe.queue_inside(outer, "inner", options));
-    refused(&troupe, &b2, &a).says("a is held by").says("its job waits for b (token ");
+    refused(&troupe, &b2, &a).says("a is held by").says("the jobs of a (token ");
     b2.ends();
     for waiter in &mut waiters[..2] {
         waiter.begins();

@@ -30,7 +30,10 @@ fn replace(sandbox: &Sandbox, options: &[&str]) -> Done {
 /// A run that has begun; its job says `up` first.
 fn begun(sandbox: &Sandbox, options: &[&str], script: &str) -> Running {
     let mut command = sandbox.jobguard(options);
-    command.args(["-m", "m1", "--", "sh", "-c", script]);
+    if !options.contains(&"-m") {
+        command.args(["-m", "m1"]);
+    }
+    command.args(["--", "sh", "-c", script]);
     let mut begun = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::piped()));
     assert_eq!(begun.line(), "up");
     begun
@@ -179,6 +182,21 @@ fn who_cannot_be_verified_is_not_ended_and_nothing_runs_beside_it() {
     assert_eq!(sandbox.events("m1").pop().unwrap()["why"], json!("refused"));
     held.let_go();
     assert_eq!(held.supervisor.wait().code(), Some(support::held::STATUS));
+}
+
+/// Of several machines all can be had, or nobody is ended.
+#[test]
+fn nobody_is_ended_in_vain() {
+    let sandbox = Sandbox::new();
+    let mut first = begun(&sandbox, &["-m", "a"], "echo up; read _");
+    let held = Held::start(&sandbox);
+    let mut record = sandbox.record("m1");
+    record["holders"][0]["host"] = json!({ "id": "another", "name": "lab2", "boot_id": "x" });
+    sandbox.plant("m1", record.to_string());
+    replace(&sandbox, &["-m", "a"]).exits(75).says("m1 is held by").says("it was not stopped: ");
+    drop(first.child.stdin.take());
+    assert_eq!(first.wait().code(), Some(1), "its job has read the end of its input");
+    drop(held);
 }
 
 #[test]

@@ -5,12 +5,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use support::troupe::Troupe;
-use support::{PATIENCE, Running};
+use support::troupe::{Member, Troupe};
+use support::{PATIENCE, Running, until};
 
 const BOTH: [&str; 4] = ["-m", "a", "-m", "b"];
 
@@ -116,4 +117,61 @@ fn twenty_whose_lock_files_are_deleted_again_and_again() {
     assert!(begun.elapsed() < Duration::from_secs(10), "who was overtaken has lost his place");
     assert_eq!(troupe.log.together(may).0, 20);
     troupe.is_free(&["a", "b"]);
+}
+
+/// Whoever waits for another machine does not keep this one from those behind him, however many he
+/// and his like are: they are through at once, not after a second for each.
+#[test]
+fn who_waits_elsewhere_is_not_waited_for() {
+    let troupe = Troupe::new();
+    let (b, a) = (troupe.hold("b", &["-m", "b"]), troupe.hold("a", &["-m", "a"]));
+    let mut both = [(); 3].map(|()| troupe.queue("both", &["-m", "a", "-m", "b"]));
+    let mut plain = [(); 2].map(|()| troupe.queue("a", &["-m", "a"]));
+    let before = Instant::now();
+    a.ends();
+    for member in &mut plain {
+        member.begins();
+        member.let_go();
+        assert_eq!(member.result().0, Some(0));
+    }
+    for _ in 0..3 {
+        assert_eq!(troupe.tries(&["-n", "-m", "a"]), 0);
+    }
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert_eq!(troupe.tries(&["-n", "-m", "a", "-m", "b"]), 75);
+    b.ends();
+    for member in &mut both {
+        member.begins();
+        member.let_go();
+        assert_eq!(member.result().0, Some(0));
+    }
+    troupe.is_free(&["a", "b"]);
+}
+
+/// A machine lock that somebody keeps for ever stops the runs that need it, and no others.
+#[test]
+fn a_lock_that_is_kept_stops_no_other_machine() {
+    let troupe = Troupe::new();
+    let held = troupe.hold("a", &["-m", "a"]);
+    assert_eq!(troupe.tries(&["-n", "-m", "b"]), 0);
+    let lock = File::options().write(true).open(troupe.sandbox.machine("b").join("lock")).unwrap();
+    lock.lock().unwrap();
+    let options = ["--lock-timeout", "2", "-m", "a", "-m", "b"];
+    let mut both = [(); 2].map(|()| Member::start(&mut troupe.command("both", &options)));
+    until("they wait for the lock", || both.iter().all(|member| threads(member.guard.pid()) > 1));
+    let before = Instant::now();
+    held.ends();
+    assert_eq!(troupe.tries(&["-n", "-m", "a"]), 0);
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    for member in &mut both {
+        let (code, said) = member.result();
+        assert_eq!(code, Some(125));
+        assert!(said.contains("b: cannot take the machine lock: "), "{said}");
+    }
+    lock.unlock().unwrap();
+    troupe.is_free(&["a", "b"]);
+}
+
+fn threads(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }

@@ -46,10 +46,12 @@ impl Want {
             && matches!(subject, Subject::Torn(_) | Subject::Unreadable(_) | Subject::Newer(_))
     }
 
-    /// The innermost holder that this one is part of.
+    /// The innermost holder that this one is part of, as the record names them.
     pub fn within(&self, holding: &[Standing<'_>]) -> Option<u64> {
+        let is_recorded = |held: &Standing<'_>| matches!(held.0, Subject::Holder(_));
         let own = |token: &u64| {
-            holding.iter().any(|held| held.0.token() == *token && self.is_part_of(*held))
+            let mut recorded = holding.iter().filter(|held| is_recorded(held));
+            recorded.any(|held| held.0.token() == *token && self.is_part_of(*held))
         };
         self.holds.iter().rev().copied().find(own)
     }
@@ -141,6 +143,15 @@ mod tests {
         let want = Want { slots: 999, ..want };
         assert!(want.fits(&vec![(&full, &Verdict::Live); MAX_HOLDERS - 1]));
         assert!(!want.fits(&vec![(&full, &Verdict::Live); MAX_HOLDERS]));
+    }
+
+    #[test]
+    fn who_lost_its_record_is_not_in_the_way_of_its_parts() {
+        let lost = Subject::Unrecorded(7);
+        let want = Want { holds: vec![7], ..Want::default() };
+        assert!(want.fits(&[(&lost, &Verdict::Live)]));
+        assert_eq!(want.within(&[(&lost, &Verdict::Live)]), None, "as a claim sees it");
+        assert!(!Want::default().fits(&[(&lost, &Verdict::Live)]));
     }
 
     #[test]

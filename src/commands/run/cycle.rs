@@ -14,7 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Run;
 use super::wait::Outlook;
 use crate::error::Error;
+use crate::identity::observe::{Observed, Patience};
 use crate::identity::verdict::{Subject, Verdict};
+use crate::look::look;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::Missing;
 use crate::machine::ticket::{Ticket, TicketId};
@@ -26,7 +28,7 @@ type Hold = (MachineName, u64);
 
 /// A machine on which somebody waits who is part of a job.
 struct Site {
-    /// Whom its record names.
+    /// Who holds it, but for those whose jobs are over: their release is due.
     holders: Vec<Subject>,
     /// Who waits, in order, those inside the holders' jobs first.
     waiting: Vec<(TicketId, Ticket)>,
@@ -75,7 +77,12 @@ impl Run<'_> {
             let ticket = |id| Some((id, dir.ticket(id)?));
             let waiting: Vec<_> = ids.into_iter().filter_map(ticket).collect();
             if waiting.iter().any(|(_, ticket)| !ticket.holds.all().is_empty()) {
-                sites.insert(machine, Site { holders: dir.read()?.reading.subjects, waiting });
+                let sight = look(&dir, self.observer, &mut Patience::default())?;
+                let stays =
+                    |seen: &Observed| seen.holds() && seen.judgement.verdict != Verdict::Finishing;
+                let staying = sight.observed.into_iter().filter(stays);
+                let holders = staying.map(|seen| seen.subject).collect();
+                sites.insert(machine, Site { holders, waiting });
             }
         }
         Ok(sites)
