@@ -13,7 +13,7 @@ use crate::identity::verdict::{GRACE, Observer, Subject, Verdict};
 use crate::machine::name::MachineName;
 use crate::machine::record::Record;
 use crate::machine::store::MachineDir;
-use crate::machine::store::queue::Place;
+use crate::machine::store::queue::place::Place;
 use crate::machine::store::sidecar::Snapshot;
 use crate::machine::ticket::{Ticket, TicketId};
 use crate::sys::poll::{Interest, wait_any};

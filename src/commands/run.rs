@@ -3,6 +3,7 @@
 mod claim;
 mod cycle;
 mod give_up;
+mod outlook;
 mod replace;
 mod wait;
 
@@ -25,7 +26,7 @@ use crate::machine::name::MachineName;
 use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
-use crate::machine::store::queue::Place;
+use crate::machine::store::queue::place::Place;
 use crate::protocol::release::{self, Release};
 use crate::protocol::want::Want;
 use crate::report::{human, output};

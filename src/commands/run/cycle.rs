@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Run;
-use super::wait::Outlook;
+use super::outlook::Outlook;
 use crate::error::Error;
 use crate::identity::observe::{Observed, Patience};
 use crate::identity::verdict::{Subject, Verdict};

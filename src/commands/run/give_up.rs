@@ -1,7 +1,7 @@
 //! Going away without having had the machines: as the policy says, and never without a word.
 
 use super::claim::Claimed;
-use super::wait::Outlook;
+use super::outlook::Outlook;
 use super::{Run, Target};
 use crate::error::Error;
 use crate::identity::observe::Observed;

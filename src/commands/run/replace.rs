@@ -1,6 +1,6 @@
 //! `--on-busy replace`: ends who is in the way, from a place ahead of the queue.
 
-use super::wait::Outlook;
+use super::outlook::Outlook;
 use super::{Run, Target};
 use crate::commands::stop::{complaint, note, what_was_done};
 use crate::ending::Ending;
