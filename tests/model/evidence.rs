@@ -11,7 +11,7 @@ use jobguard::machine::record::{Holder, Record};
 use jobguard::protocol::{Judged, Seen};
 
 use crate::mutant::{Broken, Mutant};
-use crate::world::{JobState, World};
+use crate::world::{JobState, NAMES, World};
 
 /// The holder that process `index` records for its child `job`.
 pub fn holder(job: usize, index: usize, world: &World) -> Holder {
@@ -43,12 +43,13 @@ pub fn job_of(holder: &Holder) -> usize {
     usize::try_from(holder.job.as_ref().unwrap().pid).unwrap()
 }
 
-/// The ways in which the record may be seen and judged now, and how many stalls are left then:
+/// The ways in which the record of a machine may be seen and judged now, and how many stalls are left then:
 /// whether a release is overdue is up to the observer's patience.
-pub fn judged(world: &World, broken: Broken) -> Vec<(Seen, u8)> {
-    let record = world.record.clone().unwrap_or_else(|| Record::new("m1"));
+pub fn judged(world: &World, machine: usize, broken: Broken) -> Vec<(Seen, u8)> {
+    let record = world.machines[machine].record.clone();
+    let record = record.unwrap_or_else(|| Record::new(NAMES[machine]));
     let seen_after = |waited| {
-        let judge = |holder: &Holder| judged_after(world, holder, waited, broken);
+        let judge = |holder: &Holder| judged_after(world, machine, holder, waited, broken);
         let judged = record.holders.iter().map(judge).collect();
         Seen { record: record.clone(), judged, now: String::new(), now_ms: 1 }
     };
@@ -61,7 +62,13 @@ pub fn judged(world: &World, broken: Broken) -> Vec<(Seen, u8)> {
     [(in_time, stalls)].into_iter().chain(late).collect()
 }
 
-fn judged_after(world: &World, holder: &Holder, waited: Duration, broken: Broken) -> Judged {
+fn judged_after(
+    world: &World,
+    machine: usize,
+    holder: &Holder,
+    waited: Duration,
+    broken: Broken,
+) -> Judged {
     let observer = Observer {
         host: Host {
             boot_id: boot_id(world.boot),
@@ -75,7 +82,7 @@ fn judged_after(world: &World, holder: &Holder, waited: Duration, broken: Broken
     };
     let job = &world.jobs[job_of(holder)];
     let supervisor = &world.processes[job.parent];
-    let lifeline = match world.lifelines.get(&holder.token) {
+    let lifeline = match world.machines[machine].lifelines.get(&holder.token) {
         Some(Some(_)) => Touch::Taut,
         Some(None) => Touch::Slack,
         None => Touch::Unknown("missing".to_owned()),

@@ -2,10 +2,10 @@
 #![allow(clippy::disallowed_types, reason = "it is the fastest, and this is test code")]
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 
+use crate::digest::{Digest, digest};
 use crate::mutant::Broken;
-use crate::world::{Process, World};
+use crate::world::World;
 
 /// What was found.
 pub struct Explored {
@@ -41,7 +41,7 @@ pub fn explore(roots: &[World], broken: Broken) -> Explored {
             }
             let is_end = progress.is_empty();
             let by_itself = progress.into_iter().map(|step| (true, step));
-            let by_fault = world.go_wrong().into_iter().map(|world| (false, Ok(world)));
+            let by_fault = world.go_wrong(broken).into_iter().map(|world| (false, Ok(world)));
             for (by_itself, step) in by_itself.chain(by_fault) {
                 found.steps += 1;
                 let after = match step {
@@ -64,22 +64,17 @@ pub fn explore(roots: &[World], broken: Broken) -> Explored {
         frontier = next;
     }
     found.worlds = atlas.keys.len();
-    let unfinished = |end: &&World| !end.processes.iter().all(Process::is_at_rest);
+    let unfinished = |end: &&World| !end.processes.iter().all(|process| process.is_at_rest());
     let stuck_end = found.ends.iter().find(unfinished).map(|end| atlas.number(end));
     found.stuck =
         stuck_end.or(atlas.cut_off(&ended)).map(|number| atlas.way(roots, number, broken));
     found
 }
 
-/// Two hashes of 64 bits stand for a world: two of a million are alike with a probability of one in
-/// 10^26.
-type Key = (u64, u64);
-
 /// All worlds that are known, and the ways between them.
 struct Atlas {
-    hashers: (RandomState, RandomState),
-    numbers: HashMap<Key, usize>,
-    keys: Vec<Key>,
+    numbers: HashMap<Digest, usize>,
+    keys: Vec<Digest>,
     /// From where each world was first reached; a root, from itself.
     parents: Vec<usize>,
     /// From where each is reached without a fault.
@@ -88,22 +83,17 @@ struct Atlas {
 
 impl Atlas {
     fn new() -> Self {
-        let hashers = (RandomState::new(), RandomState::new());
         let (numbers, keys, parents, before) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { hashers, numbers, keys, parents, before }
-    }
-
-    fn key(&self, world: &World) -> Key {
-        (self.hashers.0.hash_one(world), self.hashers.1.hash_one(world))
+        Self { numbers, keys, parents, before }
     }
 
     fn number(&self, world: &World) -> usize {
-        self.numbers[&self.key(world)]
+        self.numbers[&digest(world)]
     }
 
     /// Enters a world that was reached from another; says its number, and whether it is new.
     fn enter(&mut self, world: &World, from: usize, by_itself: bool) -> (usize, bool) {
-        let key = self.key(world);
+        let key = digest(world);
         let fresh = self.keys.len();
         let number = *self.numbers.entry(key).or_insert(fresh);
         if number == fresh {
@@ -138,11 +128,11 @@ impl Atlas {
         }
         let mut told = String::new();
         let from = numbers.last().map(|root| self.keys[*root]);
-        let root = roots.iter().find(|root| Some(self.key(root)) == from);
+        let root = roots.iter().find(|root| Some(digest(root)) == from);
         let mut world = root.expect("a way begins at a root").clone();
         for number in numbers.into_iter().rev().skip(1) {
-            let steps = world.progress(broken).into_iter().flatten().chain(world.go_wrong());
-            let next = steps.into_iter().find(|next| self.key(next) == self.keys[number]);
+            let steps = world.progress(broken).into_iter().flatten().chain(world.go_wrong(broken));
+            let next = steps.into_iter().find(|next| digest(next) == self.keys[number]);
             let next = next.expect("a way leads from world to world");
             told.push_str(&world.difference(&next));
             world = next;

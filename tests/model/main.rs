@@ -1,15 +1,16 @@
 //! The protocol, explored exhaustively: the same pure steps that the product runs, on an imagined
-//! machine, with crashes, reused PIDs, reboots and a deleted lock file at every point.
+//! machine, or two, with crashes, reused PIDs, reboots and a deleted lock file at every point.
 //!
-//! Promises that are checked in every world: never two jobs, never a job without a record, no live
-//! holder cleared; and from every world the processes get to their end by themselves, after which a
-//! newcomer gets the machine.
+//! Promises that are checked in every world: never two jobs, never a job without a record on each of its
+//! machines, no live holder cleared, nobody passed over in a queue; and from every world the processes
+//! get to their end by themselves, after which a newcomer gets the machine, or both.
 #![allow(unreachable_pub, missing_docs, reason = "this is test code")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 #![allow(clippy::print_stdout, reason = "what was covered, in numbers")]
 
 use std::time::Instant;
 
+mod digest;
 mod evidence;
 mod explore;
 mod mutant;
@@ -46,6 +47,9 @@ const READ: Role = Role::Read;
 const SLOT: Role = Role::Slot;
 /// Of the first process.
 const INNER: Role = Role::Inner(0);
+const RUN_B: Role = Role::RunB;
+const BOTH: Role = Role::Both;
+const READ_BOTH: Role = Role::ReadBoth;
 
 #[rstest]
 #[case::undisturbed(&[RUN, RUN, RUN], Faults::NONE)]
@@ -64,6 +68,7 @@ const INNER: Role = Role::Inner(0);
 #[case::slots(&[SLOT, SLOT, SLOT], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::nested(&[RUN, INNER, RUN], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::nested_and_reused(&[RUN, INNER], Faults { crashes: 2, reuses: 1, reboots: 1, ..Faults::NONE })]
+#[case::lost(&[RUN, RUN, RUN], Faults { lost_places: 1, crashes: 1, ..Faults::NONE })]
 #[case::siblings(&[RUN, INNER, INNER], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::newest(&[RUN, Role::Newest, Role::Newest], Faults { crashes: 1, ..Faults::NONE })]
 #[case::ahead(&[RUN, RUN, Role::Ahead], Faults { crashes: 1, ..Faults::NONE })]
@@ -84,14 +89,55 @@ fn never_two_never_stuck(
     check(context.description.unwrap_or_default(), World::new(roles, faults));
 }
 
+/// Two machines, of which some want both at once.
+#[rstest]
+#[case::two(&[BOTH, BOTH], Faults { crashes: 2, stalls: 1, ..Faults::NONE })]
+#[case::two_rebooted(&[BOTH, BOTH], Faults { reboots: 1, crashes: 1, ..Faults::NONE })]
+#[case::two_lost(&[BOTH, BOTH], Faults { lost_places: 2, crashes: 1, ..Faults::NONE })]
+#[case::two_deleted(&[BOTH, BOTH], Faults { lock_deletions: 1, crashes: 1, ..Faults::NONE })]
+#[case::two_deleted_twice(&[BOTH, BOTH], Faults { lock_deletions: 2, ..Faults::NONE })]
+#[case::three(&[BOTH, BOTH, BOTH], Faults { crashes: 1, ..Faults::NONE })]
+#[case::three_stopped(&[BOTH, BOTH, BOTH], Faults { stops: 1, ..Faults::NONE })]
+#[case::two_and_one(&[BOTH, BOTH, RUN_B], Faults { crashes: 1, ..Faults::NONE })]
+#[case::one_and_each(&[BOTH, RUN, RUN_B], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::one_and_each_stopped(&[BOTH, RUN, RUN_B], Faults { stops: 1, ..Faults::NONE })]
+#[case::one_and_each_lost(&[BOTH, RUN, RUN_B], Faults { lost_places: 1, ..Faults::NONE })]
+#[case::nested(&[RUN, Role::InnerBoth(0), BOTH], Faults { crashes: 1, ..Faults::NONE })]
+#[case::readers(&[READ_BOTH, BOTH, READ], Faults { crashes: 1, ..Faults::NONE })]
+fn of_several_all_or_none(
+    #[context] context: Context,
+    #[case] roles: &[Role],
+    #[case] faults: Faults,
+) {
+    let name = format!("two machines, {}", context.description.unwrap_or_default());
+    check(&name, World::new(roles, faults));
+}
+
 /// Two in seconds; three, under `scripts/soak`, take minutes and a few gigabytes.
 #[test]
 fn everything_at_once() {
-    let soaks = std::env::var_os("JOBGUARD_SOAK_DURATION").is_some();
     let faults = Faults { crashes: 1, reuses: 1, reboots: 1, lock_deletions: 1, ..Faults::NONE };
-    let (name, roles): (_, &[Role]) =
-        if soaks { ("all faults, three", &[RUN, RUN, RUN]) } else { ("all faults", &[RUN, RUN]) };
-    check(name, World::new(roles, faults));
+    match soaks() {
+        true => check("all faults, three", World::new(&[RUN, RUN, RUN], faults)),
+        false => check("all faults", World::new(&[RUN, RUN], faults)),
+    }
+}
+
+/// What takes minutes is left to `scripts/soak`.
+#[test]
+fn everything_at_once_on_two_machines() {
+    if soaks() {
+        let faults = Faults { crashes: 1, stalls: 1, ..Faults::NONE };
+        check("two machines, three, crashed", World::new(&[BOTH, BOTH, BOTH], faults));
+        let faults = Faults { lock_deletions: 1, ..Faults::NONE };
+        check("two machines, three, deleted", World::new(&[BOTH, BOTH, BOTH], faults));
+        let faults = Faults { lock_deletions: 1, crashes: 1, ..Faults::NONE };
+        check("two machines, one and each, deleted", World::new(&[BOTH, RUN, RUN_B], faults));
+    }
+}
+
+fn soaks() -> bool {
+    std::env::var_os("JOBGUARD_SOAK_DURATION").is_some()
 }
 
 /// As the first processes of containers, whose jobs die with them, and who see only lifelines.
@@ -99,6 +145,7 @@ fn everything_at_once() {
 #[case::two(&[RUN, RUN], Faults { crashes: 2, stalls: 2, ..Faults::NONE })]
 #[case::three(&[RUN, RUN, RUN], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::clear(&[RUN, RUN, Role::Clear], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::two_machines(&[BOTH, BOTH], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 fn in_containers(#[context] context: Context, #[case] roles: &[Role], #[case] faults: Faults) {
     let name = format!("in containers, {}", context.description.unwrap_or_default());
     check(&name, World::new(roles, faults).contained());
@@ -155,6 +202,28 @@ fn a_grace_that_is_too_short_is_caught() {
     Faults { idle_deletions: 1, ..Faults::NONE },
     "live holder"
 )]
+#[case::gate_of_several(&[Mutant::OpenAfterOneRecord], &[BOTH], Faults::NONE, "without a record")]
+#[case::locks(
+    &[Mutant::ClaimOutOfOrder, Mutant::WaitWithLocks],
+    &[BOTH, BOTH],
+    Faults::NONE,
+    "no way on"
+)]
+#[case::locks_that_were_deleted(
+    &[Mutant::WaitWithLocks],
+    &[BOTH, BOTH],
+    Faults { lock_deletions: 2, ..Faults::NONE },
+    "no way on"
+)]
+#[case::queues(&[Mutant::EnqueueOnce], &[BOTH, BOTH], Faults::NONE, "without a place")]
+// It waits for a release that it owes itself.
+#[case::one_of_the_records(
+    &[Mutant::KeepTheFirstRecord],
+    &[BOTH],
+    Faults { lock_deletions: 1, ..Faults::NONE },
+    "no way on"
+)]
+#[case::several_queues(&[Mutant::JumpTheQueue], &[BOTH, BOTH, RUN], Faults::NONE, "jumps the queue")]
 fn a_broken_protocol_is_caught(
     #[case] broken: &'static [Mutant],
     #[case] roles: &[Role],
@@ -162,7 +231,8 @@ fn a_broken_protocol_is_caught(
     #[case] expected: &str,
 ) {
     let found = explore(&[World::new(roles, faults)], Broken(broken));
-    let violation = found.violation.expect("the model did not notice");
+    let stuck = found.stuck.map(|way| format!("no way on, after this one:\n{way}"));
+    let violation = found.violation.or(stuck).expect("the model did not notice");
     assert!(violation.contains(expected), "{violation}");
     println!("{broken:?}: {} steps to it", violation.lines().count() - 1);
 }
@@ -185,6 +255,19 @@ fn a_broken_protocol_is_caught(
 )]
 fn one_line_of_defence_is_enough(#[case] broken: &'static [Mutant], #[case] faults: Faults) {
     let found = explore(&[World::new(&[RUN, RUN], faults)], Broken(broken));
+    assert_eq!((found.violation, found.stuck), (None, None));
+    println!("without {broken:?}: {} worlds", found.worlds);
+}
+
+/// That nobody waits with a lock in hand, and that all take them in the same order, are two lines of
+/// defence against waiting for each other. The second alone is not enough where they are deleted, see
+/// above.
+#[rstest]
+#[case::no_lock_in_hand(&[Mutant::ClaimOutOfOrder])]
+#[case::the_order(&[Mutant::WaitWithLocks])]
+fn either_keeps_claims_from_waiting_for_each_other(#[case] broken: &'static [Mutant]) {
+    let faults = Faults { crashes: 1, ..Faults::NONE };
+    let found = explore(&[World::new(&[BOTH, BOTH], faults)], Broken(broken));
     assert_eq!((found.violation, found.stuck), (None, None));
     println!("without {broken:?}: {} worlds", found.worlds);
 }

@@ -21,6 +21,16 @@ pub enum Mutant {
     IgnoreTheInode,
     /// Taut lifelines that no record names are not heeded.
     IgnoreLifelines,
+    /// The gate is opened when the first of several records is in place.
+    OpenAfterOneRecord,
+    /// The first of several records stays in place when another cannot be put.
+    KeepTheFirstRecord,
+    /// Every other process takes the locks of its machines in reverse.
+    ClaimOutOfOrder,
+    /// Locks are held while another is waited for.
+    WaitWithLocks,
+    /// Who waits for several machines takes a ticket of the first only.
+    EnqueueOnce,
     /// A release removes whomever the record names.
     ReleaseAnybody,
     /// A clear by force removes whomever the record names.

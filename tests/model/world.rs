@@ -1,4 +1,4 @@
-//! An imagined machine directory, and the processes on it.
+//! An imagined state directory, and the processes on it.
 //!
 //! Every step is atomic and as small as a system call where that matters: opening the lock file and
 //! getting the lock are two, the last look before a record is replaced and the replacement are two.
@@ -8,37 +8,52 @@ use std::collections::BTreeMap;
 use jobguard::machine::record::Record;
 use jobguard::machine::ticket::TicketId;
 use jobguard::protocol::Act;
-use jobguard::protocol::clear::Clear;
-use jobguard::protocol::release::Release;
-use jobguard::protocol::withdraw::Withdraw;
 
 mod acts;
+mod broken;
+mod course;
 mod faults;
+mod promises;
+mod queue;
+mod rewrite;
 mod roles;
+mod shared;
 mod steps;
+mod tell;
+mod waiting;
 
-use steps::Single;
+use course::Course;
+use shared::Shared;
+pub use tell::NAMES;
 
 /// What a process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// `jobguard -m m1 -- job`.
+    /// `jobguard -m a -- job`.
     Run,
-    /// `jobguard -s -m m1 -- job`.
+    /// `jobguard -m b -- job`.
+    RunB,
+    /// `jobguard -m a -m b -- job`.
+    Both,
+    /// `jobguard -s -m a -- job`.
     Read,
-    /// `jobguard --slots 2 -m m1 -- job`.
+    /// `jobguard -s -m a -m b -- job`.
+    ReadBoth,
+    /// `jobguard --slots 2 -m a -- job`.
     Slot,
-    /// `jobguard -m m1 -- job`, called by the job of that process.
+    /// `jobguard -m a -- job`, called by the job of that process.
     Inner(usize),
-    /// `jobguard --max-pending 1 -m m1 -- job`.
+    /// `jobguard -m a -m b -- job`, called by the job of that process.
+    InnerBoth(usize),
+    /// `jobguard --max-pending 1 -m a -- job`.
     Newest,
     /// Ahead of the queue, as with `--on-busy replace`; the holder is not ended here.
     Ahead,
-    /// `jobguard -n -m m1 -- job`.
+    /// `jobguard -n -m a -- job`.
     Try,
-    /// `jobguard clear m1`.
+    /// `jobguard clear a`.
     Clear,
-    /// `jobguard clear m1 --force --token TOKEN`, by somebody who has seen that run end.
+    /// `jobguard clear a --force --token TOKEN`, by somebody who has seen that run end.
     Force(u64),
 }
 
@@ -50,18 +65,33 @@ pub struct World {
     pub contained: bool,
     /// Which boot this is.
     pub boot: u8,
+    /// In their order: `a`, then `b`, if anybody wants that.
+    pub machines: Vec<Shared<Machine>>,
+    pub processes: Vec<Shared<Process>>,
+    /// Every child ever forked; its index is its identity.
+    pub jobs: Vec<Job>,
+    pub faults: Faults,
+}
+
+/// A machine's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Machine {
     /// The inode of the lock file; `None` when it was deleted.
     pub lock: Option<u8>,
-    next_inode: u8,
+    /// How many lock files there have been.
+    locks: u8,
     pub record: Option<Record>,
     /// Every lifeline there is, by token, and the process that reads it.
     pub lifelines: BTreeMap<u64, Option<usize>>,
     /// Every ticket there is, and the process that waits with it.
     pub queue: BTreeMap<TicketId, Option<usize>>,
-    pub processes: Vec<Process>,
-    /// Every child ever forked; its index is its identity.
-    pub jobs: Vec<Job>,
-    pub faults: Faults,
+}
+
+impl Machine {
+    /// Whether nobody has deleted its lock file. What is promised of the queue is promised then.
+    fn has_its_first_lock(&self) -> bool {
+        self.locks == 1
+    }
 }
 
 /// What may still go wrong.
@@ -77,6 +107,8 @@ pub struct Faults {
     pub stalls: u8,
     /// Waiters who are stopped for good.
     pub stops: u8,
+    /// Tickets that somebody deletes.
+    pub lost_places: u8,
 }
 
 impl Faults {
@@ -88,6 +120,7 @@ impl Faults {
         reuses: 0,
         stalls: 0,
         stops: 0,
+        lost_places: 0,
     };
 }
 
@@ -124,6 +157,16 @@ impl JobState {
 pub struct Process {
     pub role: Role,
     pub life: Life,
+    pub job: Option<usize>,
+    /// Stopped, and nobody continues it.
+    stopped: bool,
+    /// What it has to do with each machine.
+    pub at: Vec<Shared<At>>,
+}
+
+/// What a process has to do with a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct At {
     /// The lock file that is open, and whether it is locked.
     opened: Option<u8>,
     pub locked: bool,
@@ -131,67 +174,44 @@ pub struct Process {
     reads: u8,
     made: Option<u64>,
     token: u64,
-    pub job: Option<usize>,
     /// Its place in the queue.
     pub ticket: Option<TicketId>,
-    /// Somebody took its place.
-    evicted: bool,
-    /// Stopped, and nobody continues it.
-    stopped: bool,
+    fate: Fate,
+    /// Those before it who are not stopped, and have let the machine go by.
+    passed: Vec<usize>,
     /// A rewrite that has had its last look.
     looked: bool,
     /// A record that it replaced though it was not the one it had seen.
     displaced: Option<Box<Record>>,
 }
 
+/// What became of a place in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+enum Fate {
+    #[default]
+    Kept,
+    /// Somebody deleted the ticket.
+    Lost,
+    /// A newer run took it.
+    Taken,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(clippy::large_enum_variant, reason = "most worlds have a claim in them")]
 pub enum Life {
     NotStarted,
-    Claiming(Single, Act),
+    /// It is about to act on this one of its machines, in their order.
+    Acting(Course, usize, Act),
     Waiting,
     Supervising,
-    Releasing(Release, Act),
-    Clearing(Clear, Act),
-    Withdrawing(Withdraw, Act),
     Done,
     Dead,
 }
 
-impl Life {
-    /// What it is about to do, in a few words.
-    fn doing(&self) -> String {
-        match self {
-            Self::Claiming(_, act)
-            | Self::Releasing(_, act)
-            | Self::Clearing(_, act)
-            | Self::Withdrawing(_, act) => {
-                let act = format!("{act:?}");
-                act.split(['(', ' ']).next().unwrap_or_default().to_owned()
-            }
-            other => format!("{other:?}"),
-        }
-    }
-}
-
 impl Process {
-    fn new(role: Role) -> Self {
-        Self {
-            role,
-            life: Life::NotStarted,
-            opened: None,
-            locked: false,
-            seen: None,
-            reads: 0,
-            made: None,
-            token: 0,
-            job: None,
-            ticket: None,
-            evicted: false,
-            stopped: false,
-            looked: false,
-            displaced: None,
-        }
+    fn new(role: Role, machines: usize) -> Self {
+        let at = vec![Shared::default(); machines];
+        Self { role, life: Life::NotStarted, job: None, stopped: false, at }
     }
 
     pub fn is_alive(&self) -> bool {
@@ -205,7 +225,7 @@ impl Process {
     /// Whether nothing more is to be expected of it.
     pub fn is_at_rest(&self) -> bool {
         // What nobody has called need not begin.
-        let uncalled = self.life == Life::NotStarted && matches!(self.role, Role::Inner(_));
+        let uncalled = self.life == Life::NotStarted && self.role.outer().is_some();
         self.stopped || self.is_over() || uncalled
     }
 }
@@ -218,15 +238,13 @@ pub type Step = Result<World, Violation>;
 
 impl World {
     pub fn new(roles: &[Role], faults: Faults) -> Self {
+        let machines =
+            roles.iter().flat_map(|role| role.machines()).max().map_or(1, |last| last + 1);
         Self {
             contained: false,
             boot: 0,
-            lock: None,
-            next_inode: 0,
-            record: None,
-            lifelines: BTreeMap::new(),
-            queue: BTreeMap::new(),
-            processes: roles.iter().copied().map(Process::new).collect(),
+            machines: vec![Shared::default(); machines],
+            processes: roles.iter().map(|role| Process::new(*role, machines).into()).collect(),
             jobs: Vec::new(),
             faults,
         }
@@ -238,38 +256,12 @@ impl World {
         self
     }
 
-    /// The same world, in which nothing goes wrong any more and somebody new wants the machine.
+    /// The same world, in which nothing goes wrong any more and somebody new wants all there is.
     pub fn with_newcomer(&self) -> Self {
         let mut world = self.clone();
         world.faults = Faults::NONE;
-        world.processes.push(Process::new(Role::Run));
+        let role = if self.machines.len() > 1 { Role::Both } else { Role::Run };
+        world.processes.push(Process::new(role, self.machines.len()).into());
         world
-    }
-
-    /// What changed on the way to `next`, a line each.
-    pub fn difference(&self, next: &Self) -> String {
-        let mut lines = String::new();
-        for (index, (old, new)) in self.processes.iter().zip(&next.processes).enumerate() {
-            if old != new {
-                lines.push_str(&format!("  process {index}: {}\n", old.life.doing()));
-            }
-        }
-        for (index, job) in next.jobs.iter().enumerate() {
-            if self.jobs.get(index) != Some(job) {
-                lines.push_str(&format!("    job {index} is {job:?}\n"));
-            }
-        }
-        if self.lifelines != next.lifelines {
-            lines.push_str(&format!("    lifelines {:?}\n", next.lifelines));
-        }
-        if self.record != next.record {
-            let holders = next.record.iter().flat_map(|record| &record.holders);
-            let tokens: Vec<u64> = holders.map(|holder| holder.token).collect();
-            lines.push_str(&format!("    record names {tokens:?}\n"));
-        }
-        if self.faults != next.faults {
-            lines.push_str(&format!("    fault: {:?} are left\n", next.faults));
-        }
-        lines
     }
 }

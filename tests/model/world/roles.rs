@@ -1,11 +1,11 @@
-//! What each role asks for, and who may be at work beside whom.
+//! What each role asks for.
 
 use jobguard::machine::record::Mode;
-use jobguard::machine::ticket::TicketId;
 use jobguard::protocol::claim::{Queueing, Request};
 use jobguard::protocol::want::Want;
 
 use super::{Life, Process, Role, World};
+use crate::mutant::{Broken, Mutant};
 
 impl Role {
     /// Whether it brings up a job.
@@ -13,72 +13,79 @@ impl Role {
         !matches!(self, Self::Clear | Self::Force(_))
     }
 
+    /// The machines that it wants, in their order.
+    pub fn machines(self) -> &'static [usize] {
+        match self {
+            Self::Both | Self::ReadBoth | Self::InnerBoth(_) => &[0, 1],
+            Self::RunB => &[1],
+            _ => &[0],
+        }
+    }
+
+    /// Whose job calls it, if one does.
+    pub fn outer(self) -> Option<usize> {
+        match self {
+            Self::Inner(outer) | Self::InnerBoth(outer) => Some(outer),
+            _ => None,
+        }
+    }
+
+    pub fn reads(self) -> bool {
+        matches!(self, Self::Read | Self::ReadBoth)
+    }
+
+    /// Whether it waits.
+    pub fn queues(self) -> bool {
+        self.queueing() != Queueing::Never
+    }
+
     fn queueing(self) -> Queueing {
         match self {
-            Self::Run | Self::Read | Self::Slot | Self::Inner(_) => Queueing::Last(None),
             Self::Newest => Queueing::Newest,
             Self::Ahead => Queueing::Ahead,
             Self::Try | Self::Clear | Self::Force(_) => Queueing::Never,
+            _ => Queueing::Last(None),
         }
     }
 }
 
 impl World {
-    /// The claim that this process makes next.
-    pub fn request(&self, index: usize, passes: usize) -> Request {
+    /// The machines of a process, in the order in which it claims them.
+    pub fn order(&self, index: usize, broken: Broken) -> &'static [usize] {
+        match self.processes[index].role.machines() {
+            [0, 1] if index % 2 == 1 && broken.by(Mutant::ClaimOutOfOrder) => &[1, 0],
+            machines => machines,
+        }
+    }
+
+    /// The claim that this process makes next, of that machine.
+    pub fn request(&self, index: usize, machine: usize) -> Request {
         let process = &self.processes[index];
+        let at = &process.at[machine];
         let (mode, slots) = match process.role {
-            Role::Read => (Mode::Shared, 256),
+            role if role.reads() => (Mode::Shared, 256),
             Role::Slot => (Mode::Exclusive, 2),
             _ => (Mode::Exclusive, 1),
         };
-        let holds = match process.role {
-            Role::Inner(outer) => vec![self.processes[outer].token],
-            _ => Vec::new(),
-        };
+        let holds = self.outer_run(index, machine).into_iter().collect();
         Request {
             want: Want { mode, slots, holds },
             contended: process.life == Life::Waiting,
             queueing: process.role.queueing(),
-            ticket: process.ticket,
-            passes,
+            ticket: at.ticket,
+            passes: at.passed.len(),
         }
+    }
+
+    /// The run that this process is part of, by its token.
+    pub fn outer_run(&self, index: usize, machine: usize) -> Option<u64> {
+        let outer = &self.processes[self.processes[index].role.outer()?];
+        outer.role.machines().contains(&machine).then_some(outer.at[machine].token)
     }
 
     /// Whether a process may begin: the job that calls it is at work.
     pub fn may_begin(&self, process: &Process) -> bool {
-        let Role::Inner(outer) = process.role else { return true };
+        let Some(outer) = process.role.outer() else { return true };
         self.processes[outer].job.is_some_and(|job| self.jobs[job].state.is_at_work())
-    }
-
-    /// The jobs that are at work, if they may not be beside each other.
-    pub fn collision(&self) -> Option<String> {
-        let at_work: Vec<(usize, Role)> = self
-            .jobs
-            .iter()
-            .filter(|job| job.state.is_at_work())
-            .map(|job| (job.parent, self.processes[job.parent].role))
-            .collect();
-        let slots = at_work.iter().filter(|(_, role)| *role == Role::Slot).count();
-        let share = |one: &(usize, Role), other: &(usize, Role)| match (one.1, other.1) {
-            (Role::Read, Role::Read) => true,
-            (Role::Slot, Role::Slot) => slots <= 2,
-            (Role::Inner(outer), _) if outer == other.0 => true,
-            (_, Role::Inner(outer)) if outer == one.0 => true,
-            _ => false,
-        };
-        let collides = |(index, one): (usize, &(usize, Role))| {
-            at_work[index + 1..].iter().any(|other| !share(one, other))
-        };
-        at_work.iter().enumerate().any(collides).then(|| format!("{} jobs at once", at_work.len()))
-    }
-
-    /// Those who wait before this ticket: in its own queue, and outside all that wait inside.
-    pub fn before(&self, ticket: TicketId) -> impl Iterator<Item = usize> {
-        let is_before = move |(other, _): &(&TicketId, _)| match (ticket.within, other.within) {
-            (None, Some(_)) => true,
-            (within, other_within) => within == other_within && other.number < ticket.number,
-        };
-        self.queue.iter().filter(is_before).filter_map(|(_, waiter)| *waiter)
     }
 }

@@ -1,16 +1,15 @@
 //! What happens by itself: each process takes its next step, each job comes to its end.
 
 use jobguard::machine::events::Why;
-use jobguard::machine::record::{Ending, LastRun};
-use jobguard::machine::ticket::TicketId;
-use jobguard::protocol::claim::{self, Claim};
-use jobguard::protocol::claims::{self, Claims};
+use jobguard::protocol::claim::Claim;
+use jobguard::protocol::claims::Claims;
 use jobguard::protocol::clear::{Clear, Force};
-use jobguard::protocol::release::Release;
 use jobguard::protocol::withdraw::Withdraw;
-use jobguard::protocol::{Act, Answer, Next, Protocol};
+use jobguard::protocol::{Act, Answer};
 
-use super::{JobState, Life, Process, Role, Step, Violation, World};
+use super::course::{Course, Then};
+use super::tell::NAMES;
+use super::{JobState, Life, Role, Step, World};
 use crate::mutant::Broken;
 
 impl World {
@@ -19,11 +18,9 @@ impl World {
         let mut next = Vec::new();
         for (index, process) in self.processes.iter().enumerate() {
             // Those who have not begun are all alike: it does not matter who of them is next.
-            let alike = |other: &Process| other.role == process.role;
-            let mut before = self.processes[..index].iter().filter(|other| alike(other));
-            let waits_its_turn = |other: &Process| other.life == Life::NotStarted;
+            let mut alike = self.processes[..index].iter().filter(|o| o.role == process.role);
             if process.life == Life::NotStarted
-                && (before.any(waits_its_turn) || !self.may_begin(process))
+                && (alike.any(|other| other.life == Life::NotStarted) || !self.may_begin(process))
             {
                 continue;
             }
@@ -45,180 +42,113 @@ impl World {
         let process = &self.processes[index];
         match &process.life {
             Life::NotStarted => match process.role {
-                role if role.runs() => vec![self.claim(index, 0)],
-                Role::Clear => vec![self.begin(index, Clear::new(None), Life::Clearing)],
+                role if role.runs() => vec![self.claim(index, broken)],
+                Role::Clear => vec![self.begin(index, 0, Course::Clear(Clear::new(None)))],
                 Role::Force(token) if self.has_seen_the_end_of(token) => {
                     let force = Force { token, uid: 0 };
-                    vec![self.begin(index, Clear::new(Some(force)), Life::Clearing)]
+                    vec![self.begin(index, 0, Course::Clear(Clear::new(Some(force))))]
                 }
                 _ => Vec::new(),
             },
-            Life::Waiting if process.role == Role::Try || process.evicted => {
-                let mut world = self.clone();
-                world.leave_queue(index);
-                let withdraw = Withdraw::new(Why::Refused, Vec::new());
-                vec![world.begin(index, withdraw, Life::Withdrawing)]
-            }
-            Life::Waiting => {
-                // It looks free and ours, or those before us have let it go by.
-                let patient = self.passed_over(process.ticket);
-                [0].into_iter().chain(patient).map(|passes| self.claim(index, passes)).collect()
-            }
+            Life::Waiting => self.wait(index, broken),
             Life::Supervising => {
                 let over = process.job.is_some_and(|job| self.jobs[job].state == JobState::Over);
-                if !over {
-                    return Vec::new();
-                }
-                vec![self.begin(index, Release::new(last_run(process.token)), Life::Releasing)]
+                let token = process.at[process.role.machines()[0]].token;
+                over.then(|| self.begin(index, 0, Course::release(token))).into_iter().collect()
             }
-            Life::Claiming(claim, act) => self.perform(index, act, claim, broken, Life::Claiming),
-            Life::Releasing(release, act) => {
-                self.perform(index, act, release, broken, Life::Releasing)
-            }
-            Life::Withdrawing(withdraw, act) => {
-                self.perform(index, act, withdraw, broken, Life::Withdrawing)
-            }
-            Life::Clearing(clear, act) => self.perform(index, act, clear, broken, Life::Clearing),
+            Life::Acting(course, at, act) => self.perform(index, course, *at, act, broken),
             Life::Done | Life::Dead => Vec::new(),
         }
     }
 
     /// Whether the job of that run is over, or there will never be one.
     fn has_seen_the_end_of(&self, token: u64) -> bool {
-        let runs = || {
-            let runs = |process: &&Process| process.role.runs();
-            self.processes.iter().filter(runs)
-        };
-        let mut jobs = runs().filter(|run| run.token == token).filter_map(|run| run.job).peekable();
+        let runs = || self.processes.iter().filter(|process| process.role.runs());
+        let mut jobs =
+            runs().filter(|run| run.at[0].token == token).filter_map(|run| run.job).peekable();
         match jobs.peek() {
             Some(_) => jobs.all(|job| self.jobs[job].state == JobState::Over),
-            None => runs().all(Process::is_over),
+            None => runs().all(|run| run.is_over()),
         }
     }
 
-    /// How many of those before a waiter are stopped, where all of them are.
-    fn passed_over(&self, ticket: Option<TicketId>) -> Option<usize> {
-        let stopped: Vec<bool> =
-            self.before(ticket?).map(|waiter| self.processes[waiter].stopped).collect();
-        (!stopped.is_empty() && stopped.iter().all(|stopped| *stopped)).then_some(stopped.len())
+    /// Begins to claim, passing over as many as have let the machines go by.
+    pub(super) fn claim(&self, index: usize, broken: Broken) -> Step {
+        let machines = self.order(index, broken);
+        let claim = |m: &usize| Claim::new(NAMES[*m], self.request(index, *m));
+        self.begin(index, 0, Course::Claim(Claims::new(machines.iter().map(claim).collect())))
     }
 
-    fn claim(&self, index: usize, passes: usize) -> Step {
-        let claim = Claim::new("m1", self.request(index, passes));
-        self.begin(index, Single(Claims::new(vec![claim])), Life::Claiming)
+    /// Goes away without having had its machines.
+    pub(super) fn give_up(mut self, index: usize) -> Step {
+        for machine in self.processes[index].role.machines() {
+            self.leave_queue(index, *machine);
+        }
+        self.begin(index, 0, Course::Withdraw(Withdraw::new(Why::Refused, Vec::new())))
     }
 
-    fn begin<P: Protocol + Clone>(
-        &self,
-        index: usize,
-        mut protocol: P,
-        life: fn(P, Act) -> Life,
-    ) -> Step {
+    fn begin(&self, index: usize, at: usize, mut course: Course) -> Step {
         let mut world = self.clone();
-        world.processes[index].reads = 0;
-        match protocol.next(Answer::Begin) {
-            Next::Do(act) => world.processes[index].life = life(protocol, act),
-            Next::Finish(_) => return Err("a protocol ended before its first act".to_owned()),
+        let process = &mut world.processes[index];
+        process.at.iter_mut().for_each(|at| at.reads = 0);
+        match course.next(at, Answer::Begin)? {
+            Then::Do(at, act) => process.life = Life::Acting(course, at, act),
+            _ => return Err("a protocol ended before its first act".to_owned()),
         }
         Ok(world)
     }
 
     /// Performs one act, and asks the protocol for the next.
-    fn perform<P: Protocol + Clone>(
+    fn perform(
         &self,
         index: usize,
+        course: &Course,
+        at: usize,
         act: &Act,
-        protocol: &P,
         broken: Broken,
-        life: fn(P, Act) -> Life,
-    ) -> Vec<Step>
-    where
-        P::Outcome: Ended,
-    {
-        let performed = self.act(index, act, broken);
+    ) -> Vec<Step> {
+        let machine = match course {
+            Course::Claim(_) => self.order(index, broken)[at],
+            _ => self.processes[index].role.machines()[at],
+        };
+        let performed = self.act(index, machine, act, broken);
         performed
             .into_iter()
             .map(|(mut world, answer)| {
                 let Some(mut answer) = answer? else { return Ok(world) };
-                world.mutate(index, &mut answer, broken);
-                let mut protocol = protocol.clone();
-                world.processes[index].life = match protocol.next(answer) {
-                    Next::Do(act) => life(protocol, act),
-                    Next::Finish(outcome) => {
-                        world.processes[index].seen = None;
-                        outcome.life()?
+                world.mutate(index, machine, &mut answer, broken);
+                let mut course = course.clone();
+                match course.next(at, answer)? {
+                    Then::Do(at, act) => {
+                        world.processes[index].life = Life::Acting(course, at, act);
+                        Ok(world)
                     }
-                };
-                Ok(world)
+                    then => world.after(index, course, at, then),
+                }
             })
             .collect()
     }
-}
 
-/// The claims of one machine.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Single(Claims);
-
-impl Protocol for Single {
-    type Outcome = claim::Outcome;
-
-    fn next(&mut self, answer: Answer) -> Next<claim::Outcome> {
-        match self.0.next(answer) {
-            claims::Step::Do(_, act) => Next::Do(act),
-            claims::Step::Finish(mut outcomes) => Next::Finish(outcomes.remove(0)),
+    /// What a process does once a protocol has ended.
+    fn after(mut self, index: usize, course: Course, at: usize, then: Then) -> Step {
+        let process = &mut self.processes[index];
+        for at in &mut process.at {
+            (at.seen, at.passed) = (None, Vec::new());
         }
-    }
-}
-
-/// What a process does once a protocol has ended.
-pub trait Ended {
-    fn life(self) -> Result<Life, Violation>;
-}
-
-impl Ended for claim::Outcome {
-    fn life(self) -> Result<Life, Violation> {
-        match self {
-            Self::Granted { .. } => Ok(Life::Supervising),
-            Self::Busy { .. } => Ok(Life::Waiting),
-            Self::Misled => Err("the claim was misled".to_owned()),
-        }
-    }
-}
-
-impl Ended for jobguard::protocol::release::Outcome {
-    fn life(self) -> Result<Life, Violation> {
-        match self {
-            Self::Released | Self::TakenOver => Ok(Life::Done),
-            Self::Misled => Err("the release was misled".to_owned()),
-        }
-    }
-}
-
-impl Ended for jobguard::protocol::withdraw::Outcome {
-    fn life(self) -> Result<Life, Violation> {
-        match self {
-            Self::Done => Ok(Life::Done),
-            Self::Misled => Err("the withdrawal was misled".to_owned()),
-        }
-    }
-}
-
-impl Ended for jobguard::protocol::clear::Outcome {
-    fn life(self) -> Result<Life, Violation> {
-        match self {
-            Self::Done { .. } => Ok(Life::Done),
-            Self::Misled => Err("the clear was misled".to_owned()),
-        }
-    }
-}
-
-fn last_run(token: u64) -> LastRun {
-    LastRun {
-        token,
-        ended: Ending::Exited,
-        code: Some(0),
-        started_at: None,
-        ended_at: String::new(),
-        unknown: serde_json::Map::new(),
+        let next = process.role.machines().get(at + 1);
+        process.life = match (then, course, next) {
+            (Then::Granted, ..) => Life::Supervising,
+            (Then::Busy, ..) => Life::Waiting,
+            (_, Course::Release(_), Some(next)) => {
+                let release = Course::release(process.at[*next].token);
+                return self.begin(index, at + 1, release);
+            }
+            (_, Course::Withdraw(_), Some(_)) => {
+                let withdraw = Withdraw::new(Why::Refused, Vec::new());
+                return self.begin(index, at + 1, Course::Withdraw(withdraw));
+            }
+            _ => Life::Done,
+        };
+        self.check_places(index).map(|()| self)
     }
 }
