@@ -1,62 +1,15 @@
 //! Taking a machine: from the lock to the open gate.
 
 use super::rewrite::{next_revision, phantom_event, with, without, without_run};
-use super::want::{Standing, Want};
+use super::want::Standing;
 use super::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
 use crate::identity::verdict::{Judgement, Subject, UNRECORDED, Verdict};
 use crate::machine::record::{Holder, Record};
-use crate::machine::ticket::{AHEAD, Spot, TicketId};
 
-/// How a claim ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The machine is ours, and the job runs. The phantoms that were in the way are cleared.
-    Granted {
-        /// Our token.
-        token: u64,
-        /// Whom we cleared.
-        cleared: Vec<Judged>,
-    },
-    /// Somebody holds the machine, or it is another's turn. The lock is released; nothing of ours
-    /// is left but a ticket, if we took one.
-    Busy {
-        /// Whom we cleared nevertheless.
-        cleared: Vec<Judged>,
-        /// More wait already than we would wait with: we have no ticket.
-        is_full: bool,
-    },
-    /// The executor answered what was not asked: a defect.
-    Misled,
-}
+mod line;
+mod request;
 
-/// What a run asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Request {
-    /// How it wants the machine.
-    pub want: Want,
-    /// An earlier claim of this run found the machine held.
-    pub contended: bool,
-    /// How it waits, if it has to.
-    pub queueing: Queueing,
-    /// The ticket that it has.
-    pub ticket: Option<TicketId>,
-    /// How many of those before it may be passed over: they have let the machine go by.
-    pub passes: usize,
-}
-
-/// How a run waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Queueing {
-    /// Not at all.
-    #[default]
-    Never,
-    /// Behind the others, where fewer than so many wait, if there is a limit.
-    Last(Option<usize>),
-    /// Alone: in the place of whoever waits, but for one who goes ahead.
-    Newest,
-    /// Ahead of the others, in the place of whoever went ahead before.
-    Ahead,
-}
+pub use request::{Outcome, Queueing, Request};
 
 /// A claim under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -331,43 +284,6 @@ impl Claim {
         };
         let record = with(self.plan.record.clone(), holder, self.request.contended);
         self.go(Step::Putting, Act::Put(next_revision(record)))
-    }
-
-    /// It is not ours now: waits in the queue, if it is to wait, and is not there yet.
-    fn line_up(&mut self) -> Next<Outcome> {
-        match self.request.ticket {
-            _ if self.request.queueing == Queueing::Never => self.go(Step::Unlocking, Act::Unlock),
-            // The holder in whose job it waited is over, or has begun to be one.
-            Some(ticket) if ticket.within != self.plan.within => {
-                self.go(Step::Moving, Act::LeaveQueue)
-            }
-            Some(_) => self.go(Step::Unlocking, Act::Unlock),
-            None => self.enter_queue(),
-        }
-    }
-
-    fn enter_queue(&mut self) -> Next<Outcome> {
-        let ours = self.queue.waiting.iter().filter(|t| t.within == self.plan.within).copied();
-        let (ahead, behind): (Vec<TicketId>, Vec<TicketId>) = ours.partition(|t| t.number == AHEAD);
-        let evicted = match self.request.queueing {
-            Queueing::Last(Some(most)) if ahead.len() + behind.len() >= most => {
-                self.is_full = true;
-                return self.go(Step::Unlocking, Act::Unlock);
-            }
-            Queueing::Newest => behind,
-            Queueing::Ahead => ahead,
-            Queueing::Last(_) | Queueing::Never => Vec::new(),
-        };
-        match evicted.is_empty() {
-            true => self.enqueue(),
-            false => self.go(Step::Evicting, Act::Evict(evicted)),
-        }
-    }
-
-    fn enqueue(&mut self) -> Next<Outcome> {
-        let ahead = self.request.queueing == Queueing::Ahead;
-        let spot = Spot { within: self.plan.within, ahead };
-        self.go(Step::Enqueuing, Act::Enqueue(spot))
     }
 }
 

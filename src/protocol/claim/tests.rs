@@ -3,7 +3,9 @@
 use rstest::rstest;
 
 use super::*;
+use crate::machine::ticket::{Spot, TicketId};
 use crate::protocol::fixtures::{NOW_MS, act, end, gone, holder, logged, put, seen};
+use crate::protocol::want::Want;
 
 fn felt(taut: &[u64], slack: &[u64]) -> Answer {
     Answer::Felt(Felt { taut: taut.to_vec(), slack: slack.to_vec() })
