@@ -101,7 +101,8 @@ fn the_status_is_the_commands() {
         let command = ["sh", "-c", &format!("exit {status}")];
         assert_eq!(scenes.each_ref().map(|scene| scene.status("-n", &command)), [status; 2]);
     }
-    for signal in [1, 2, 6, 9, 11, 15] {
+    // Not HUP and INT: whoever runs the tests may ignore them.
+    for signal in [6, 9, 11, 15] {
         let command = ["sh", "-c", &format!("ulimit -c 0; kill -{signal} $$")];
         let ends = scenes.each_ref().map(|scene| run(&mut scene.command("", &command)).0.status);
         assert_eq!(ends.map(as_a_shell_shows), [128 + signal; 2]);
