@@ -69,7 +69,7 @@ impl Sight {
 
     /// The same, with those who wait.
     pub fn with_queue(self, dir: &MachineDir) -> Result<Self, Error> {
-        let waiting = dir.all_waiters()?;
+        let (waiting, _) = dir.all_waiters()?;
         let queued = |last: &mut (Option<u64>, usize), id: TicketId| {
             let position = if last.0 == id.within { last.1 + 1 } else { 1 };
             *last = (id.within, position);
@@ -117,7 +117,7 @@ fn probe(
     for token in dir.lifelines()?.tokens.into_iter().filter(|token| !named.contains(token)) {
         let Some(mut unrecorded) = observe_unrecorded(dir, token, observer) else { continue };
         if observed.len() >= Handles::MAX_KEPT {
-            unrecorded.handles = Handles::shed();
+            unrecorded.handles = Handles::default();
         }
         observed.push(unrecorded);
     }
@@ -172,7 +172,7 @@ impl<'a> Wakers<'a> {
                 let (over, slack) = (observed.evidence.job_over_for, observed.evidence.slack_for);
                 let ripening = [over, slack].into_iter().filter(|waited| *waited < GRACE).max();
                 self.at_most(GRACE - ripening.unwrap_or_default());
-            } else if is_blind(observed) || handles.are_shed {
+            } else if is_blind(observed) {
                 self.at_most(SLOW_POLL);
             }
         }
@@ -197,8 +197,7 @@ impl<'a> Wakers<'a> {
 
 /// Whether the end of this holder cannot be waited for, only looked for.
 pub fn is_blind(observed: &Observed) -> bool {
-    let Handles { lifeline, processes, are_shed } = &observed.handles;
-    lifeline.is_none() && processes.is_empty() && !are_shed
+    observed.handles.lifeline.is_none() && observed.handles.processes.is_empty()
 }
 
 /// When every verdict is settled that depends on time, counted from now.

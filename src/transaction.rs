@@ -159,7 +159,7 @@ impl<'a> Transaction<'a> {
 
     fn feel_queue(&self, within: Option<u64>, before: Option<u64>) -> Result<Answer, Error> {
         let machines = self.machines;
-        let stretch = Stretch { within, before, at_most: usize::MAX, machines };
+        let stretch = Stretch { within, insiders: None, before, at_most: usize::MAX, machines };
         let mut waiters = self.dir.waiters(stretch)?;
         // From another host they feel slack that wait there.
         let is_ours = |id: &TicketId| {
@@ -168,7 +168,8 @@ impl<'a> Transaction<'a> {
         };
         waiters.gone.retain(is_ours);
         let is_lost = before.is_some() && !self.place.as_ref().is_some_and(Place::is_there);
-        let queue = Queue { waiting: waiters.waiting, gone: waiters.gone, is_lost };
+        let (waiting, away, gone) = (waiters.waiting, waiters.away, waiters.gone);
+        let queue = Queue { waiting, gone, away, is_lost };
         if before.is_none() && waiters.is_made && queue == Queue::default() {
             self.dir.remove_empty_queue(); // somebody gave up
         }

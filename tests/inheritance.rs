@@ -146,7 +146,8 @@ fn the_job_is_told_what_it_holds() {
         record["token"].as_u64().unwrap()
     });
     assert_eq!(lines[0], format!("inner {inner}"));
-    assert_eq!(lines[1], format!("outer={outer},inner={inner}"));
+    let dir = sandbox.dir_id();
+    assert_eq!(lines[1], format!("outer={outer}@{dir},inner={inner}@{dir}"));
     assert_eq!(lines[2], sandbox.state().display().to_string());
     drop(job.child.stdin.take());
     job.wait();

@@ -49,7 +49,8 @@ fn three_levels_deep_by_the_environment_alone() {
         let lines: Vec<&str> = text.lines().collect();
         let tokens: Vec<&str> = lines[..3].iter().map(|l| l.split(' ').next().unwrap()).collect();
         let holds = |count: usize| {
-            let all: Vec<String> = tokens[..count].iter().map(|t| format!("m1={t}")).collect();
+            let named = |token: &&str| format!("m1={token}@{}", troupe.sandbox.dir_id());
+            let all: Vec<String> = tokens[..count].iter().map(named).collect();
             all.join(",")
         };
         for (index, line) in lines[..3].iter().enumerate() {
@@ -270,7 +271,8 @@ fn nested_in_another_state_directory() {
     holder.ends();
     stranger.begins();
     assert_eq!(parents(&elsewhere), [""]);
-    assert_eq!(stranger.holds, format!("{},m1={}", outer.holds, stranger.token));
+    let dir = elsewhere.sandbox.dir_id();
+    assert_eq!(stranger.holds, format!("{},m1={}@{dir}", outer.holds, stranger.token));
     stranger.ends();
     outer.ends();
 }

@@ -16,13 +16,14 @@ const SHARED: [&str; 3] = ["-s", "-m", "m1"];
 fn the_same_token_in_another_state_directory_is_a_strangers() {
     let [here, there] = [(); 2].map(|()| Troupe::new());
     let held = there.hold("held", &M1);
+    here.run(&["-m", "m1", "true"]).exits(0);
+    let holds = format!("m1={}@{}", held.token, here.sandbox.dir_id());
     let (here, there) = (here.sandbox.state(), there.sandbox.state());
-    std::fs::create_dir_all(&here).unwrap();
     // As a job of a run of `here` with the same token would ask.
     let ask = |words: &[&str]| {
         let mut command = std::process::Command::new(support::JOBGUARD);
         command.arg("--state-dir").arg(&there).args(words);
-        command.env("JOBGUARD_HOLDS", &held.holds).env("JOBGUARD_STATE_DIR", &here);
+        command.env("JOBGUARD_HOLDS", &holds).env("JOBGUARD_STATE_DIR", &here);
         run(&mut command)
     };
     ask(&["-n", "-m", "m1", "--", "echo", "ran"]).exits(75).says("m1 is held by");
@@ -30,17 +31,29 @@ fn the_same_token_in_another_state_directory_is_a_strangers() {
     ask(&["stop", "m1"]).exits(0).silent();
 }
 
-/// From one directory into another and back: what is held in the first is not forgotten.
-#[test]
-fn back_in_the_first_directory_it_is_part_of_its_job_again() {
+/// From one directory into another and back: what is held in the first is not forgotten, however the
+/// other was chosen.
+#[rstest]
+#[case::by_option("", "--state-dir")]
+#[case::by_variable("JOBGUARD_STATE_DIR=", "")]
+fn back_in_the_first_directory_it_is_part_of_its_job_again(
+    #[case] variable: &str,
+    #[case] option: &str,
+) {
     let [here, there] = [(); 2].map(|()| Troupe::new());
     let there = there.sandbox.state();
     let here_dir = here.sandbox.state();
     let script = format!(
-        "{0} -m m1 --state-dir '{1}' -- {0} -n -m m1 --state-dir '{2}' -- echo inner",
+        "{3}{0} -m m1 {4} -- {1} -n -m m1 --state-dir '{2}' -- echo inner",
         support::JOBGUARD,
-        there.display(),
-        here_dir.display()
+        support::JOBGUARD,
+        here_dir.display(),
+        if variable.is_empty() {
+            String::new()
+        } else {
+            format!("{variable}'{}' ", there.display())
+        },
+        if option.is_empty() { String::new() } else { format!("{option} '{}'", there.display()) },
     );
     let done = here.run(&["-m", "m1", "--", "sh", "-c", &script]).exits(0).silent();
     assert_eq!(done.stdout(), "inner\n");

@@ -25,7 +25,8 @@ fn each_machine_has_a_record_of_its_own() {
     let troupe = Troupe::new();
     let held = troupe.hold("both", &["-m", "b", "-m", "a", "-m", "b"]);
     let tokens: Vec<&str> = held.token.split(',').collect();
-    assert_eq!(held.holds, format!("a={},b={}", tokens[0], tokens[1]));
+    let dir = troupe.sandbox.dir_id();
+    assert_eq!(held.holds, format!("a={}@{dir},b={}@{dir}", tokens[0], tokens[1]));
     let environ = std::fs::read(format!("/proc/{}/environ", held.job)).unwrap();
     assert!(environ.split(|b| *b == 0).any(|entry| entry == b"JOBGUARD_MACHINE=a,b"));
     for (machine, token) in ["a", "b"].into_iter().zip(&tokens) {

@@ -44,18 +44,11 @@ pub struct Handles {
     pub lifeline: Option<OwnedFd>,
     /// Its processes that run: readable when they are over.
     pub processes: Vec<PidFd>,
-    /// There were some, and they were closed again.
-    pub are_shed: bool,
 }
 
 impl Handles {
-    /// Beyond so many subjects handles are not kept: there may be more than there are descriptors.
+    /// Beyond so many subjects no more is kept than it takes: there may be more than descriptors.
     pub const MAX_KEPT: usize = 64;
-
-    /// None, in place of some.
-    pub fn shed() -> Self {
-        Self { are_shed: true, ..Self::default() }
-    }
 }
 
 /// What one observer has seen of a machine over time: since when a release is overdue.
@@ -121,8 +114,8 @@ pub fn observe_all(
                 Subject::Newer(_) | Subject::Unreadable(_) | Subject::Unrecorded(_) => {}
             }
             let judgement = judge(subject, observer, &evidence);
-            if index >= Handles::MAX_KEPT {
-                handles = Handles::shed();
+            if index >= Handles::MAX_KEPT && handles.lifeline.is_some() {
+                handles.processes.clear();
             }
             Observed { subject: subject.clone(), evidence, judgement, handles }
         })

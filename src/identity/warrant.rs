@@ -175,10 +175,12 @@ fn belongs(
         let mut variables = environment.split(|byte| *byte == 0);
         variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     };
-    let state = value("JOBGUARD_STATE_DIR").map(|path| Path::new(OsStr::from_bytes(path)));
-    let holds = Holds::parse(value(Holds::VARIABLE).map(OsStr::from_bytes));
-    Ok(holds.contains(dir.name(), holder.token)
-        && state.is_some_and(|state| dir.is_at(&state.join(dir.name().as_str()))))
+    let Some(state) = value("JOBGUARD_STATE_DIR").map(|path| Path::new(OsStr::from_bytes(path)))
+    else {
+        return Ok(false);
+    };
+    let holds = Holds::told(value(Holds::VARIABLE).map(OsStr::from_bytes), state);
+    Ok(holds.contains(dir.name(), holder.token) && dir.is_at(&state.join(dir.name().as_str())))
 }
 
 /// Whether a process keeps this lifeline: has it open for reading, which its mode forbids to all

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -259,8 +260,10 @@ fn make_dir(dir: impl AsFd, name: &str, shared: bool) -> nix::Result<()> {
     }
 }
 
-/// Makes something under another umask. No other thread makes files.
+/// Makes something under another umask, which all threads share.
 fn born_with<T>(mask: Mode, make: impl FnOnce() -> T) -> T {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock(); // nobody panics in there
     let inherited = umask(mask);
     let made = make();
     umask(inherited);

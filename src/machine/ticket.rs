@@ -120,6 +120,11 @@ impl Ticket {
         }
     }
 
+    /// Whether it is for other machines than these.
+    pub fn needs_more(&self, machines: &[MachineName]) -> bool {
+        !self.machines.iter().all(|machine| machines.contains(machine))
+    }
+
     /// How it wants `machine`, for which it is a ticket.
     pub fn want(&self, machine: &MachineName) -> Want {
         let holds = self.holds.of(machine).collect();

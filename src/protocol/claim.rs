@@ -222,6 +222,10 @@ impl Claim {
 
     fn felt_queue(&mut self, queue: Queue) -> Next<Outcome> {
         self.queue = queue;
+        // Inside a run that is over nobody waits any more; they are about to move.
+        let holders = &self.plan.holders;
+        let is_held = |token| holders.iter().any(|holder| holder.subject.token() == token);
+        self.queue.waiting.retain(|ticket| ticket.within.is_none_or(is_held));
         match self.queue.gone.is_empty() {
             true => self.decide(),
             false => {

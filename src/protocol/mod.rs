@@ -134,6 +134,8 @@ pub struct Queue {
     pub waiting: Vec<TicketId>,
     /// Those who are gone, or can't be proven to be there: nobody waits for them.
     pub gone: Vec<TicketId>,
+    /// Those who wait, but for another machine, too, which we do not need: we need not wait for them.
+    pub away: Vec<TicketId>,
     /// Our own ticket is not there any more.
     pub is_lost: bool,
 }

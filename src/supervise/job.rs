@@ -234,7 +234,7 @@ impl Nursery for Job {
         let machines = self.setting.environment.machines();
         // One says itself where the ticket is.
         let machines = if machines.len() > 1 { machines.to_vec() } else { Vec::new() };
-        Ticket::of(&self.draft, machines, self.holds().clone(), now().0)
+        Ticket::of(&self.draft, machines, self.holds().local(), now().0)
     }
 
     fn abandon(&mut self) {

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -47,6 +48,12 @@ impl Sandbox {
 
     pub fn state(&self) -> PathBuf {
         self.path("state")
+    }
+
+    /// How `JOBGUARD_HOLDS` names the state directory.
+    pub fn dir_id(&self) -> String {
+        let found = std::fs::metadata(self.state()).unwrap();
+        format!("{}:{}", found.dev(), found.ino())
     }
 
     pub fn machine(&self, name: &str) -> PathBuf {

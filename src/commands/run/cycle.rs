@@ -32,25 +32,24 @@ struct Site {
     holders: Vec<Subject>,
     /// Who waits, in order, those inside the holders' jobs first.
     waiting: Vec<(TicketId, Ticket)>,
+    /// Who of them is away from it for another machine.
+    away: BTreeSet<TicketId>,
 }
 
 impl Run<'_> {
     /// Says whom our wait would make wait for himself, if anybody.
     pub(super) fn cycle(&self, outlooks: &[Outlook]) -> Result<Option<String>, Error> {
-        if self.job.holds().all().is_empty() {
-            return Ok(None);
-        }
+        let Some(innermost) = self.job.holds().all().last() else { return Ok(None) };
         let sites = self.sites()?;
-        let ours = |machine: &MachineName, id: TicketId| {
-            let mut places = self.targets.iter().filter(|target| target.name() == machine);
-            places.any(|target| target.place.as_ref().is_some_and(|place| place.id == id))
-        };
-        let stuck = stuck(&sites, |_, _| true);
-        let others = self::stuck(&sites, |machine, id| !ours(machine, id));
+        // All that our job waits for: of two runs that it has started each would else take the other for
+        // the one that closes the cycle.
+        let is_ours = |ticket: &Ticket| ticket.holds.all().last() == Some(innermost);
+        let stuck = stuck(&sites, |_| true);
+        let others = self::stuck(&sites, |ticket| !is_ours(ticket));
         for (target, outlook) in self.targets.iter().zip(outlooks) {
             let Some(place) = &target.place else { continue };
             let Some(site) = sites.get(target.name()) else { continue };
-            let is_blocked = |stuck| site.is_blocked(target.name(), place.id, stuck, &|_, _| true);
+            let is_blocked = |stuck| site.is_blocked(target.name(), place.id, stuck, &|_| true);
             if outlook.is_ready() || !is_blocked(&stuck) || is_blocked(&others) {
                 continue;
             }
@@ -72,17 +71,18 @@ impl Run<'_> {
         for machine in self.state.machines()? {
             // One that cannot be looked at keeps nobody else from looking.
             let Ok(Some(dir)) = self.state.machine(&machine, Missing::Accept) else { continue };
-            let mut ids = dir.all_waiters()?;
+            let Ok((mut ids, away)) = dir.all_waiters() else { continue };
             ids.sort_by_key(|id| (id.within.is_none(), id.within, id.number));
             let ticket = |id| Some((id, dir.ticket(id)?));
             let waiting: Vec<_> = ids.into_iter().filter_map(ticket).collect();
             if waiting.iter().any(|(_, ticket)| !ticket.holds.all().is_empty()) {
-                let sight = look(&dir, self.observer, &mut Patience::default())?;
+                let looked = look(&dir, self.observer, &mut Patience::default());
+                let Ok(sight) = looked else { continue };
                 let stays =
                     |seen: &Observed| seen.holds() && seen.judgement.verdict != Verdict::Finishing;
                 let staying = sight.observed.into_iter().filter(stays);
                 let holders = staying.map(|seen| seen.subject).collect();
-                sites.insert(machine, Site { holders, waiting });
+                sites.insert(machine, Site { holders, waiting, away });
             }
         }
         Ok(sites)
@@ -90,13 +90,10 @@ impl Run<'_> {
 }
 
 /// The runs whose jobs are stuck, as far as those tickets go that count.
-fn stuck(
-    sites: &BTreeMap<MachineName, Site>,
-    counts: impl Fn(&MachineName, TicketId) -> bool,
-) -> BTreeSet<Hold> {
+fn stuck(sites: &BTreeMap<MachineName, Site>, counts: impl Fn(&Ticket) -> bool) -> BTreeSet<Hold> {
     let waiters = || {
         let all = sites.iter().flat_map(|(m, site)| site.waiting.iter().map(move |w| (m, site, w)));
-        all.filter(|(machine, _, (id, _))| counts(machine, *id))
+        all.filter(|(_, _, (_, ticket))| counts(ticket))
     };
     let mut stuck: BTreeSet<Hold> =
         waiters().flat_map(|(.., (_, ticket))| ticket.holds.all().iter().cloned()).collect();
@@ -119,18 +116,24 @@ impl Site {
         machine: &MachineName,
         waiter: TicketId,
         stuck: &BTreeSet<Hold>,
-        counts: &impl Fn(&MachineName, TicketId) -> bool,
+        counts: &impl Fn(&Ticket) -> bool,
     ) -> bool {
         let stays = |holder: &&Subject| stuck.contains(&(machine.clone(), holder.token()));
         let holding: Vec<Standing<'_>> =
             self.holders.iter().filter(stays).map(|holder| (holder, &Verdict::Live)).collect();
-        let is_first = |id: &TicketId| match (id.within, waiter.within) {
-            (Some(_), None) => true, // those outside wait behind those inside
-            (within, own) => within == own && id.number <= waiter.number,
+        let is_before = |id: &TicketId| match (id.within, waiter.within) {
+            // Those outside wait behind those inside.
+            (Some(inside), None) => self.holders.iter().any(|holder| holder.token() == inside),
+            (within, own) => within == own && id.number < waiter.number,
         };
+        let itself = self.waiting.iter().find(|(id, _)| *id == waiter);
+        let machines = itself.map_or(&[][..], |(_, ticket)| &ticket.machines);
+        let alone = [machine.clone()];
+        let machines = if machines.is_empty() { &alone } else { machines };
         self.waiting.iter().any(|(id, ticket)| {
-            let is_it = *id == waiter || is_first(id) && counts(machine, *id);
-            is_it && !ticket.want(machine).fits(&holding)
+            let is_away = || self.away.contains(id) && ticket.needs_more(machines);
+            let counts = || is_before(id) && counts(ticket) && !is_away();
+            (*id == waiter || counts()) && !ticket.want(machine).fits(&holding)
         })
     }
 }

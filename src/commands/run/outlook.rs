@@ -80,8 +80,10 @@ impl Target {
         let sight = look(&self.dir, observer, &mut self.patience)?;
         let holding: Vec<Standing<'_>> = sight.holding().map(Observed::standing).collect();
         let fits = self.want.fits(&holding);
+        let holders: Vec<u64> = holding.iter().map(|held| held.0.token()).collect();
         let stretch = Stretch {
             within: self.want.within(&holding),
+            insiders: Some(&holders),
             before: None,
             at_most: if fits || counts { usize::MAX } else { NEAR },
             machines,
@@ -106,9 +108,9 @@ impl Target {
 
     /// Says in the queue whether we wait for another machine than this. What cannot be said costs
     /// those behind us a second.
-    pub(super) fn set_away(&mut self, away: bool, lock_timeout: Duration) {
+    pub(super) fn set_away(&mut self, away: bool) {
         if let Some(place) = &mut self.place
-            && let Err(error) = self.dir.set_away(place, away, lock_timeout)
+            && let Err(error) = self.dir.set_away(place, away)
         {
             output::message(error);
         }

@@ -53,7 +53,7 @@ impl Run<'_> {
             if outlooks.iter().all(Outlook::is_ready) {
                 for (target, outlook) in self.targets.iter_mut().zip(&outlooks) {
                     target.passes = outlook.before();
-                    target.set_away(false, self.plan.settings.lock_timeout);
+                    target.set_away(false);
                 }
                 return Ok(Turn::Ours);
             }
@@ -105,7 +105,10 @@ impl Run<'_> {
         let first = outlooks.iter().position(|outlook| !outlook.is_due());
         let first = first.or(outlooks.iter().position(|outlook| !outlook.is_ready()));
         for (index, target) in self.targets.iter_mut().enumerate() {
-            target.set_away(Some(index) != first, self.plan.settings.lock_timeout);
+            target.set_away(Some(index) != first);
+            if Some(index) != first {
+                target.free_since = None; // it may be taken, and given back, without our seeing it
+            }
         }
         for (index, (target, outlook)) in self.targets.iter().zip(outlooks).enumerate() {
             target.place.iter().for_each(|place| wakers.told(place));

@@ -21,7 +21,7 @@ use crate::identity::lifeline::{Feel, feel, try_feel};
 use crate::machine::name::MachineName;
 use crate::machine::reading::is_overgrown;
 use crate::machine::ticket::{Ticket, TicketId};
-use crate::sys::file::{entries, open_dir, openat, rmdirat, unlinkat};
+use crate::sys::file::{entries, lstatat, open_dir, openat, rmdirat, unlinkat};
 
 const QUEUE: &str = "queue";
 
@@ -35,8 +35,10 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Whom to feel in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch<'a> {
-    /// In which queue: outside, or in the job of a holder. Those outside wait behind those inside, too.
+    /// In which queue: outside, or in the job of a holder.
     pub within: Option<u64>,
+    /// Those outside wait behind those inside these holders, too; `None`: inside any.
+    pub insiders: Option<&'a [u64]>,
     /// Before which number; `None`: to the end.
     pub before: Option<u64>,
     /// Not more than so many of those who wait, from the last on.
@@ -48,7 +50,7 @@ pub struct Stretch<'a> {
 impl Stretch<'_> {
     fn holds(&self, id: TicketId) -> bool {
         match (self.within, id.within) {
-            (None, Some(_)) => true,
+            (None, Some(inside)) => self.insiders.is_none_or(|holders| holders.contains(&inside)),
             (within, other) if within != other => false,
             _ => self.before.is_none_or(|before| id.number < before),
         }
@@ -63,10 +65,14 @@ pub struct Waiters {
     /// The write ends of the lifelines of the last [`NEAR`] of them: each errs when its owner leaves.
     /// Not of all: there may be more waiters than descriptors.
     pub nearest: Vec<OwnedFd>,
+    /// The tickets of those who are away for a machine that the asker does not need.
+    pub away: Vec<TicketId>,
     /// The tickets of those who are gone.
     pub gone: Vec<TicketId>,
     /// There is a queue, even if nobody is in it.
     pub is_made: bool,
+    /// Who was away when it was listed, whatever that means to the asker.
+    listed_away: BTreeSet<TicketId>,
 }
 
 impl MachineDir {
@@ -75,6 +81,22 @@ impl MachineDir {
     /// # Errors
     /// Also when descriptors or memory are short: nobody is passed over for our want of them.
     pub fn waiters(&self, stretch: Stretch<'_>) -> Result<Waiters, Error> {
+        loop {
+            let waiters = self.felt_once(stretch)?;
+            // Whoever went away between the list and the feel has a new lifeline, which wakes nobody.
+            let nearest = waiters.waiting.iter().rev().take(NEAR);
+            if !nearest.clone().any(|id| !waiters.listed_away.contains(id) && self.is_away(*id)) {
+                return Ok(waiters);
+            }
+        }
+    }
+
+    fn is_away(&self, id: TicketId) -> bool {
+        let queue = self.open_queue().ok().flatten();
+        queue.is_some_and(|queue| lstatat(&queue, &away_name(id)).is_ok())
+    }
+
+    fn felt_once(&self, stretch: Stretch<'_>) -> Result<Waiters, Error> {
         let mut waiters = Waiters::default();
         let Some(queue) = self.open_queue()? else { return Ok(waiters) };
         waiters.is_made = true;
@@ -86,7 +108,10 @@ impl MachineDir {
             match try_feel(queue.as_fd(), &id.to_string(), None) {
                 // Away for another machine than those of the asker, who is not to wait for that.
                 Ok(Feel::Taut(_))
-                    if away.contains(&id) && !self.is_within(id, stretch.machines) => {}
+                    if away.contains(&id) && self.needs_more(id, stretch.machines) =>
+                {
+                    waiters.away.push(id);
+                }
                 Ok(Feel::Taut(lifeline)) => {
                     waiters.waiting.push(id);
                     if waiters.nearest.len() < NEAR {
@@ -100,24 +125,26 @@ impl MachineDir {
                 Ok(Feel::Unknown(_)) | Err(_) => {} // passed over, and left alone
             }
         }
+        waiters.listed_away = away;
         waiters.waiting.reverse();
+        waiters.away.reverse();
         waiters.gone.reverse();
         Ok(waiters)
     }
 
-    /// Whether a waiter must have no other machines than these.
-    fn is_within(&self, id: TicketId, machines: &[MachineName]) -> bool {
-        let others = self.ticket(id).map(|ticket| ticket.machines).unwrap_or_default();
-        others.iter().all(|machine| machines.contains(machine))
+    /// Whether a waiter must have other machines than these. Who is away for one of them is not to be
+    /// waited for.
+    fn needs_more(&self, id: TicketId, machines: &[MachineName]) -> bool {
+        self.ticket(id).is_some_and(|ticket| ticket.needs_more(machines))
     }
 
-    /// The tickets of all who wait, outside and in the jobs of holders, in order.
-    pub fn all_waiters(&self) -> Result<Vec<TicketId>, Error> {
-        let Some(queue) = self.open_queue()? else { return Ok(Vec::new()) };
-        let mut tickets = self.list_queue(&queue)?.tickets;
+    /// The tickets of all who wait, outside and in the jobs of holders, in order; and who is away.
+    pub fn all_waiters(&self) -> Result<(Vec<TicketId>, BTreeSet<TicketId>), Error> {
+        let Some(queue) = self.open_queue()? else { return Ok(Default::default()) };
+        let Listing { mut tickets, away, .. } = self.list_queue(&queue)?;
         tickets.retain(|id| matches!(feel(queue.as_fd(), &id.to_string(), None), Feel::Taut(_)));
         tickets.sort_unstable_by_key(|id| (id.within, id.number));
-        Ok(tickets)
+        Ok((tickets, away))
     }
 
     /// What a waiter says of itself, if it can be read.

@@ -19,7 +19,8 @@ impl Claim {
     }
 
     pub(super) fn enter_queue(&mut self) -> Next<Outcome> {
-        let ours = self.queue.waiting.iter().filter(|t| t.within == self.plan.within).copied();
+        let all = self.queue.waiting.iter().chain(&self.queue.away);
+        let ours = all.filter(|ticket| ticket.within == self.plan.within).copied();
         let (ahead, behind): (Vec<TicketId>, Vec<TicketId>) = ours.partition(|t| t.number == AHEAD);
         let evicted = match self.request.queueing {
             Queueing::Last(Some(most)) if ahead.len() + behind.len() >= most => {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::write;
@@ -110,21 +109,23 @@ impl MachineDir {
     }
 
     /// Says whether whoever has this place could not take the machine now, because another one that it
-    /// must have at the same time is not to be had. Where that cannot be said, the others wait a second.
+    /// must have at the same time is not to be had. Where that cannot be said, or not now, the others
+    /// wait a second.
     ///
     /// Those behind are woken: they sleep on a lifeline that is another's then.
-    pub fn set_away(&self, place: &mut Place, away: bool, deadline: Duration) -> Result<(), Error> {
+    pub fn set_away(&self, place: &mut Place, away: bool) -> Result<(), Error> {
         if place.is_away == away {
             return Ok(());
         }
-        place.is_away = away;
         let name = away_name(place.id);
         if !away {
+            place.is_away = false;
             let _ = unlinkat(&place.queue, &name); // else they do not wait for us
             return Ok(());
         }
-        let lock = self.lock(deadline)?;
+        let Some(lock) = self.try_lock()? else { return Ok(()) };
         if place.is_there() {
+            place.is_away = true;
             let queue = place.queue.as_fd();
             write_new(queue, &name, b"").map_err(self.cannot("write", QUEUE))?;
             let id = place.id.to_string();
