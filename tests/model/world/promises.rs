@@ -1,6 +1,7 @@
 //! What is promised, and checked wherever it could break.
 
 use jobguard::machine::record::{Holder, Record};
+use jobguard::machine::ticket::TicketId;
 
 use super::queue::is_before;
 use super::{At, Fate, JobState, Life, Role, Violation, World};
@@ -33,8 +34,20 @@ impl World {
     pub fn before(&self, index: usize, machine: usize, within: Option<u64>) -> Vec<usize> {
         let ours = self.processes[index].at[machine].ticket.filter(|own| own.within == within);
         let number = ours.map(|own| own.number);
-        let queue = self.machines[machine].queue.iter();
-        queue.filter(|(id, _)| is_before(id, within, number)).filter_map(|(_, w)| *w).collect()
+        let counts = |(id, _): &(&TicketId, &Option<usize>)| {
+            let inside = id.within.filter(|_| within.is_none());
+            is_before(id, within, number) && inside.is_none_or(|token| self.holds(machine, token))
+        };
+        self.machines[machine].queue.iter().filter(counts).filter_map(|(_, w)| *w).collect()
+    }
+
+    /// Whether a run holds a machine: inside one that is over nobody is waited for.
+    fn holds(&self, machine: usize, token: u64) -> bool {
+        let mut holders = self.machines[machine].record.iter().flat_map(|record| &record.holders);
+        holders.find(|holder| holder.token == token).is_some_and(|holder| {
+            let job = &self.jobs[evidence::job_of(holder)];
+            job.state != JobState::Over || self.processes[job.parent].is_alive()
+        })
     }
 
     /// Nobody jumps a queue, as long as there was but one lock file.
