@@ -60,8 +60,8 @@ impl Run<'_> {
                 format!(" (waited {})", humantime::format_duration(wait))
             }
             (Why::Replaced, ..) => ", and a newer run took our place in its queue".to_owned(),
-            (Why::Refused, _, Some(most)) if before >= most.get().into() => {
-                format!(", and {before} wait for it already (--max-pending {most})")
+            (Why::Refused, _, Some(most)) if outlook.pending() >= most.get().into() => {
+                format!(", and {} wait for it already (--max-pending {most})", outlook.pending())
             }
             _ => String::new(),
         };

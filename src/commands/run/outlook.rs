@@ -33,6 +33,16 @@ impl Outlook {
         self.waiters.waiting.len()
     }
 
+    /// How many wait, whatever for: `--max-pending` counts them.
+    pub(super) fn pending(&self) -> usize {
+        self.waiters.own + self.waiters.away.len()
+    }
+
+    /// Whether we watch those who hold it: we may be the next of our queue.
+    pub(super) fn is_near(&self) -> bool {
+        self.waiters.own < NEAR
+    }
+
     /// Whether nobody is in the way but those who wait before us, if anybody.
     pub(super) fn is_due(&self) -> bool {
         self.due.is_some()

@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::GRACE;
 use crate::look::{Wakers, is_blind, settled_by};
-use crate::machine::store::queue::NEAR;
 use crate::machine::store::queue::place::{Fate, Place};
 use crate::report::{human, output};
 
@@ -120,7 +119,7 @@ impl Run<'_> {
                 wakers.at_most(GRACE);
             }
             outlook.waiters.nearest.iter().for_each(|lifeline| wakers.lifeline(lifeline));
-            if outlook.before() < NEAR {
+            if outlook.is_near() {
                 wakers.holders(&outlook.sight);
             }
         }
@@ -136,7 +135,7 @@ impl Run<'_> {
             if outlook.is_ready() || !sight.is_settled() {
                 continue;
             }
-            if outlook.before() < NEAR {
+            if outlook.is_near() {
                 blind = blind.or(sight.holding().find(|o| is_blind(o)).map(|o| (machine, o)));
             }
             let held = target.in_the_way(sight).map(|holder| {

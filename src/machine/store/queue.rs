@@ -41,7 +41,7 @@ pub struct Stretch<'a> {
     pub insiders: Option<&'a [u64]>,
     /// Before which number; `None`: to the end.
     pub before: Option<u64>,
-    /// Not more than so many of those who wait, from the last on.
+    /// Not more than so many of those who wait in that queue, from the last on.
     pub at_most: usize,
     /// All machines that the asker must have. Who is away for another one is not before him.
     pub machines: &'a [MachineName],
@@ -62,8 +62,10 @@ impl Stretch<'_> {
 pub struct Waiters {
     /// The tickets of those who are there.
     pub waiting: Vec<TicketId>,
-    /// The write ends of the lifelines of the last [`NEAR`] of them: each errs when its owner leaves.
-    /// Not of all: there may be more waiters than descriptors.
+    /// How many of them wait in the asker's own queue, not inside a holder's job.
+    pub own: usize,
+    /// The write ends of the lifelines of the last [`NEAR`] of them, and of those inside: each errs when
+    /// its owner leaves. Not of all: there may be more waiters than descriptors.
     pub nearest: Vec<OwnedFd>,
     /// The tickets of those who are away for a machine that the asker does not need.
     pub away: Vec<TicketId>,
@@ -97,13 +99,14 @@ impl MachineDir {
     }
 
     fn felt_once(&self, stretch: Stretch<'_>) -> Result<Waiters, Error> {
-        let mut waiters = Waiters::default();
+        let (mut waiters, mut inside) = (Waiters::default(), 0);
         let Some(queue) = self.open_queue()? else { return Ok(waiters) };
         waiters.is_made = true;
         let Listing { tickets, away, .. } = self.list_queue(&queue)?;
         for id in tickets.into_iter().rev().filter(|id| stretch.holds(*id)) {
-            if waiters.waiting.len() >= stretch.at_most {
-                break;
+            let is_own = id.within == stretch.within;
+            if is_own && waiters.own >= stretch.at_most {
+                continue;
             }
             match try_feel(queue.as_fd(), &id.to_string(), None) {
                 // Away for another machine than those of the asker, who is not to wait for that.
@@ -113,10 +116,12 @@ impl MachineDir {
                     waiters.away.push(id);
                 }
                 Ok(Feel::Taut(lifeline)) => {
-                    waiters.waiting.push(id);
-                    if waiters.nearest.len() < NEAR {
+                    let place = if is_own { &mut waiters.own } else { &mut inside };
+                    *place += 1;
+                    if *place <= NEAR {
                         waiters.nearest.push(lifeline);
                     }
+                    waiters.waiting.push(id);
                 }
                 Ok(Feel::Slack | Feel::Missing) => waiters.gone.push(id),
                 Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {

@@ -260,6 +260,31 @@ fn places_are_taken_from_others(
 }
 
 #[test]
+fn those_who_are_away_lose_their_places_too() {
+    for (queueing, evicted) in [(Queueing::Ahead, 0), (Queueing::Newest, 4)] {
+        let away = Queue { away: tickets(&[0, 4]), ..Queue::default() };
+        let held = seen(&[(7, Verdict::Live)]);
+        let (_, next) = decided(waits(queueing), held, away.clone());
+        assert_eq!(next, Act::Evict(tickets(&[evicted])));
+        // But nobody waits for them.
+        let (_, next) = decided(waits(queueing), seen(&[]), away);
+        assert_eq!(next, Act::MakeLifeline(NOW_MS));
+    }
+}
+
+#[test]
+fn nobody_is_waited_for_inside_a_run_that_is_over() {
+    let inside = TicketId { number: 3, within: Some(7) };
+    let queue = || Queue { waiting: vec![inside], ..Queue::default() };
+    let (_, next) = decided(waits(MANY), seen(&[(7, gone())]), queue());
+    assert_eq!(next, Act::MakeLifeline(NOW_MS));
+    let shares = Want { mode: crate::machine::record::Mode::Shared, slots: 2, holds: vec![] };
+    let shared = Request { want: shares, ..waits(MANY) };
+    let (_, next) = decided(shared, seen(&[(7, Verdict::Live)]), queue());
+    assert_eq!(next, BEHIND);
+}
+
+#[test]
 fn too_many_wait_already() {
     let held = seen(&[(7, Verdict::Live)]);
     let (mut claim, next) = decided(waits(Queueing::Last(Some(2))), held, queue(&[4, 5]));
