@@ -159,7 +159,7 @@ fn within_a_job_only_a_sibling_is_ended() {
     let sandbox = Sandbox::new();
     let inner = format!("{} -m m1 --", support::JOBGUARD);
     let script = format!(
-        "{inner} sleep 1000 & until [ \"$({} info m1 | grep -c '^Part of run')\" = 1 ]; do sleep 0.05; done; \
+        "{inner} sleep 30 & for _ in $(seq 200); do [ \"$({} info m1 | grep -c '^Part of run')\" = 1 ] && break; sleep 0.05; done; \
          {} --on-busy replace -m m1 -- echo ran; wait $!; echo sibling $?",
         support::JOBGUARD,
         support::JOBGUARD
