@@ -58,12 +58,13 @@ fn look_at_all(state: &StateDir, observer: &Observer) -> Result<Vec<Row>, Error>
             }
         };
         let mut patience = Patience::default();
-        let with_queue = |sight: Sight| sight.without_handles().with_queue(&dir);
-        let sight = look(&dir, observer, &mut patience).and_then(with_queue);
+        let sight = look(&dir, observer, &mut patience).map(Sight::without_handles);
         if sight.as_ref().is_ok_and(|sight| !sight.is_settled()) {
             unsettled.push((rows.len(), dir, patience));
+            rows.push((name, sight));
+        } else {
+            rows.push((name, sight.and_then(|sight| sight.with_queue(&dir))));
         }
-        rows.push((name, sight));
     }
     for (row, dir, mut patience) in unsettled {
         let settled = settle(&dir, observer, &mut patience, mask, until);

@@ -24,9 +24,10 @@ use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
-use crate::protocol::Judged;
+use crate::protocol::{Judged, Protocol, note};
 use crate::report::{human, output};
 use crate::sys::signal::SignalSet;
+use crate::transaction::{Transaction, misled};
 
 /// The exit status of `status` and `info` when they fail themselves (LSB: "status is unknown").
 const STATUS_UNKNOWN: u8 = 4;
@@ -126,7 +127,7 @@ fn at_machine<T>(
     let Some(dir) = state.machine(machine, Missing::Accept)? else { return Ok((None, path)) };
     let observer = observer(settings, &state)?;
     let inherited = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
-    let holds = Holds::inherited(state.path());
+    let holds = state.inherited_holds();
     let done = act(&At { dir: &dir, observer: &observer, holds, mask: inherited });
     inherited.set_mask().map_err(Error::io("unblock signals"))?;
     Ok((Some(done?), path))
@@ -151,6 +152,18 @@ fn refuse_own<'a>(
 /// Says whom we removed from the record of a machine.
 fn say_cleared(machine: &MachineName, cleared: &[Judged]) {
     cleared.iter().for_each(|judged| output::message(human::cleared(machine, judged)));
+}
+
+/// Leaves word of what was done, or not. What cannot be written down is so all the same.
+fn leave_word(
+    mut transaction: Transaction<'_>,
+    protocol: &mut impl Protocol<Outcome = note::Outcome>,
+) {
+    match transaction.run(protocol) {
+        Ok(note::Outcome::Done) => transaction.warnings.iter().for_each(output::message),
+        Ok(note::Outcome::Misled) => output::message(misled()),
+        Err(error) => output::message(error),
+    }
 }
 
 /// The signal mask as it is.

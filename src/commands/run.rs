@@ -21,7 +21,6 @@ use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
 use crate::machine::argument::Argument;
-use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
@@ -62,7 +61,7 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let path = locate(plan.settings.state_dir.as_deref())?;
     let state = StateDir::open(&path, Missing::Create, plan.settings.allow_network_fs)?;
     let state = state.ok_or_else(misled)?;
-    let holds = Holds::inherited(state.path());
+    let holds = state.inherited_holds();
     let open = |machine: &MachineName| {
         let dir = state.machine(machine, Missing::Create)?.ok_or_else(misled)?;
         Ok(Target::new(dir, plan.want(&holds, machine)))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{At, at_machine, clear, refuse_own};
+use super::{At, at_machine, clear, leave_word, refuse_own};
 use crate::cli::plan::Ask;
 use crate::ending::{AFTER_KILL, Ended, Ending, Fate};
 use crate::error::Error;
@@ -15,11 +15,11 @@ use crate::identity::verdict::Verdict;
 use crate::look::{Sight, settle, settled_by};
 use crate::machine::name::MachineName;
 use crate::protocol::Judged;
-use crate::protocol::note::{self, Note};
+use crate::protocol::note::Note;
 use crate::report::json::{MachineJson, line, subject_json};
 use crate::report::{human, output};
 use crate::summary::foremost;
-use crate::transaction::{Transaction, misled};
+use crate::transaction::Transaction;
 
 /// The exit status when somebody holds the machine who was to be ended, or who was not asked for.
 const HELD: u8 = 75;
@@ -84,16 +84,11 @@ fn stop_holders(at: &At<'_>, wish: Wish, ask: &Ask) -> Result<Stopped, Error> {
     Ok(Stopped { runs, after: after.with_queue(dir)? })
 }
 
-/// Leaves word in the event log of what was done. What cannot be written down was done all the same.
-pub(super) fn note(mut transaction: Transaction<'_>, runs: &[Ended]) {
+/// Leaves word in the event log of what was done.
+pub(super) fn note(transaction: Transaction<'_>, runs: &[Ended]) {
     let events: Vec<_> = runs.iter().filter_map(Ended::event).collect();
-    if events.is_empty() {
-        return;
-    }
-    match transaction.run(&mut Note::new(events)) {
-        Ok(note::Outcome::Done) => transaction.warnings.iter().for_each(output::message),
-        Ok(note::Outcome::Misled) => output::message(misled()),
-        Err(error) => output::message(error),
+    if !events.is_empty() {
+        leave_word(transaction, &mut Note::new(events));
     }
 }
 

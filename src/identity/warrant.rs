@@ -19,7 +19,7 @@ use super::lifeline::LifelineId;
 use super::process::{Look, ProcessId, Sighting};
 use super::stat::Stat;
 use super::verdict::{Observer, Subject};
-use crate::machine::holds::Holds;
+use crate::machine::holds::{Holds, dir_id};
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::sys::pidfd::PidFd;
@@ -179,7 +179,8 @@ fn belongs(
     else {
         return Ok(false);
     };
-    let holds = Holds::told(value(Holds::VARIABLE).map(OsStr::from_bytes), state);
+    let dir_id = fs::metadata(state).map(|found| dir_id(found.dev(), found.ino())).ok();
+    let holds = Holds::told(value(Holds::VARIABLE).map(OsStr::from_bytes), dir_id);
     Ok(holds.contains(dir.name(), holder.token) && dir.is_at(&state.join(dir.name().as_str())))
 }
 

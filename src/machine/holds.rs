@@ -3,11 +3,8 @@
 //! `DIR` is the device and inode of the state directory: in another one the same machine and the same
 //! token are somebody else's. (`JOBGUARD_STATE_DIR` would not do to tell: users set it, too.)
 
-use std::env;
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,19 +27,9 @@ impl Holds {
     /// The variable that says it.
     pub const VARIABLE: &'static str = "JOBGUARD_HOLDS";
 
-    /// What the job holds that we are part of, as seen from this state directory.
-    pub fn inherited(state_dir: &Path) -> Self {
-        Self::told(env::var_os(Self::VARIABLE).as_deref(), state_dir)
-    }
-
-    /// What this value of the variable says, as seen from this state directory.
-    pub fn told(value: Option<&OsStr>, state_dir: &Path) -> Self {
-        let found = std::fs::metadata(state_dir).ok();
-        Self::parse(value, found.map(|found| format!("{}:{}", found.dev(), found.ino())))
-    }
-
-    /// What makes no sense is nobody's hold; what names no directory may be one of this.
-    fn parse(value: Option<&OsStr>, dir: Option<String>) -> Self {
+    /// What this value of the variable says, as seen from this state directory, if one is known. What
+    /// makes no sense is nobody's hold; what names no directory may be one of this.
+    pub fn told(value: Option<&OsStr>, dir: Option<String>) -> Self {
         let text = value.and_then(OsStr::to_str).unwrap_or("");
         let mut holds = Self { dir, ..Self::default() };
         for part in text.split(',') {
@@ -92,6 +79,11 @@ impl Holds {
     }
 }
 
+/// How a hold names the state directory with this device and inode.
+pub fn dir_id(device: u64, inode: u64) -> String {
+    format!("{device}:{inode}")
+}
+
 impl fmt::Display for Holds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.elsewhere.join(","))?;
@@ -115,7 +107,7 @@ impl From<Holds> for String {
 
 impl From<String> for Holds {
     fn from(text: String) -> Self {
-        Self::parse(Some(OsStr::new(&text)), None)
+        Self::told(Some(OsStr::new(&text)), None)
     }
 }
 
@@ -124,7 +116,7 @@ mod tests {
     use super::*;
 
     fn seen_from(dir: &str, told: &str) -> Holds {
-        Holds::parse(Some(OsStr::new(told)), Some(dir.to_owned()))
+        Holds::told(Some(OsStr::new(told)), Some(dir.to_owned()))
     }
 
     #[test]

@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode};
 use nix::unistd::{AccessFlags, Gid, Uid, User, getegid, geteuid, getgroups};
 
+use super::holds::{self, Holds};
 use super::name::MachineName;
 use super::store::MachineDir;
 use crate::error::{Error, plain};
@@ -30,6 +31,7 @@ const SYSTEM: &str = "/var/lib/jobguard";
 pub struct StateDir {
     fd: OwnedFd,
     path: PathBuf,
+    id: String,
     locality: Locality,
     shared: bool,
 }
@@ -118,8 +120,8 @@ impl StateDir {
                 kind.0
             )));
         }
-        let shared = is_shared(&stat);
-        Ok(Some(Self { fd, path: path.to_owned(), locality, shared }))
+        let (shared, id) = (is_shared(&stat), holds::dir_id(stat.st_dev, stat.st_ino));
+        Ok(Some(Self { fd, path: path.to_owned(), id, locality, shared }))
     }
 
     /// Opens a machine's directory; `None` when it is missing and that is accepted.
@@ -162,6 +164,11 @@ impl StateDir {
     /// Its absolute path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the job holds that we are part of, as seen from here.
+    pub fn inherited_holds(&self) -> Holds {
+        Holds::told(env::var_os(Holds::VARIABLE).as_deref(), Some(self.id.clone()))
     }
 
     /// Whether other kernels could have it mounted.

@@ -1,12 +1,12 @@
-//! Appending to the event log what the record does not show.
+//! Leaving word of something: appending to the event log what the record does not show.
 
 use super::{Act, Answer, Next, Protocol};
 use crate::machine::events::What;
 
-/// How a note ended.
+/// How leaving word ended, here and in [`super::withdraw`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It is in the log.
+    /// It is written down.
     Done,
     /// The executor answered what was not asked: a defect.
     Misled,

@@ -7,14 +7,7 @@ use crate::machine::argument::Argument;
 use crate::machine::events::{What, Why};
 use crate::machine::record::Record;
 
-/// How a withdrawal ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It is on record.
-    Done,
-    /// The executor answered what was not asked: a defect.
-    Misled,
-}
+pub use super::note::Outcome;
 
 /// A withdrawal under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -19,6 +19,7 @@ use crate::identity::verdict::{Subject, Verdict};
 use crate::look::look;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::Missing;
+use crate::machine::store::queue::Stretch;
 use crate::machine::ticket::{Ticket, TicketId};
 use crate::protocol::want::Standing;
 use crate::report::human;
@@ -44,8 +45,8 @@ impl Run<'_> {
         // All that our job waits for: of two runs that it has started each would else take the other for
         // the one that closes the cycle.
         let is_ours = |ticket: &Ticket| ticket.holds.all().last() == Some(innermost);
-        let stuck = stuck(&sites, |_| true);
-        let others = self::stuck(&sites, |ticket| !is_ours(ticket));
+        let stuck = all_stuck(&sites, |_| true);
+        let others = all_stuck(&sites, |ticket| !is_ours(ticket));
         for (target, outlook) in self.targets.iter().zip(outlooks) {
             let Some(place) = &target.place else { continue };
             let Some(site) = sites.get(target.name()) else { continue };
@@ -90,7 +91,10 @@ impl Run<'_> {
 }
 
 /// The runs whose jobs are stuck, as far as those tickets go that count.
-fn stuck(sites: &BTreeMap<MachineName, Site>, counts: impl Fn(&Ticket) -> bool) -> BTreeSet<Hold> {
+fn all_stuck(
+    sites: &BTreeMap<MachineName, Site>,
+    counts: impl Fn(&Ticket) -> bool,
+) -> BTreeSet<Hold> {
     let waiters = || {
         let all = sites.iter().flat_map(|(m, site)| site.waiting.iter().map(move |w| (m, site, w)));
         all.filter(|(_, _, (_, ticket))| counts(ticket))
@@ -121,18 +125,17 @@ impl Site {
         let stays = |holder: &&Subject| stuck.contains(&(machine.clone(), holder.token()));
         let holding: Vec<Standing<'_>> =
             self.holders.iter().filter(stays).map(|holder| (holder, &Verdict::Live)).collect();
-        let is_before = |id: &TicketId| match (id.within, waiter.within) {
-            // Those outside wait behind those inside.
-            (Some(inside), None) => self.holders.iter().any(|holder| holder.token() == inside),
-            (within, own) => within == own && id.number < waiter.number,
-        };
         let itself = self.waiting.iter().find(|(id, _)| *id == waiter);
         let machines = itself.map_or(&[][..], |(_, ticket)| &ticket.machines);
         let alone = [machine.clone()];
         let machines = if machines.is_empty() { &alone } else { machines };
+        let insiders: Vec<u64> = self.holders.iter().map(Subject::token).collect();
+        let (within, before) = (waiter.within, Some(waiter.number));
+        let first =
+            Stretch { within, insiders: Some(&insiders), before, at_most: usize::MAX, machines };
         self.waiting.iter().any(|(id, ticket)| {
             let is_away = || self.away.contains(id) && ticket.needs_more(machines);
-            let counts = || is_before(id) && counts(ticket) && !is_away();
+            let counts = || first.holds(*id) && counts(ticket) && !is_away();
             (*id == waiter || counts()) && !ticket.want(machine).fits(&holding)
         })
     }

@@ -3,12 +3,13 @@
 use super::claim::Claimed;
 use super::outlook::Outlook;
 use super::{Run, Target};
+use crate::commands::leave_word;
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{Subject, Verdict};
 use crate::machine::argument::Argument;
 use crate::machine::events::Why;
-use crate::protocol::withdraw::{self, Withdraw};
+use crate::protocol::withdraw::Withdraw;
 use crate::report::{human, output};
 use crate::transaction::{Transaction, misled};
 
@@ -21,15 +22,8 @@ impl Run<'_> {
                 let command = self.plan.command.iter().map(|word| Argument(word.clone())).collect();
                 let (dir, patience) = (&target.dir, &mut target.patience);
                 let lock_timeout = self.plan.settings.lock_timeout;
-                let mut transaction = Transaction::new(dir, self.observer, patience, lock_timeout);
-                // What cannot be written down is said all the same.
-                match transaction.run(&mut Withdraw::new(why, command)) {
-                    Ok(withdraw::Outcome::Done) => {
-                        transaction.warnings.iter().for_each(output::message);
-                    }
-                    Ok(withdraw::Outcome::Misled) => output::message(misled()),
-                    Err(error) => output::message(error),
-                }
+                let transaction = Transaction::new(dir, self.observer, patience, lock_timeout);
+                leave_word(transaction, &mut Withdraw::new(why, command));
             }
         }
     }

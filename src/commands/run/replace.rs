@@ -26,18 +26,21 @@ impl Run<'_> {
     pub(super) fn replace(&mut self, outlooks: &[Outlook]) -> Result<Replaced, Error> {
         let (grace, mask) = (self.plan.kill_after, self.job.inherited_mask());
         let chosen = self.plan.settings.state_dir.as_deref();
-        let (mut outcome, mut complaints) = (Replaced::Nobody, Vec::new());
+        let victims = |(target, outlook): (&Target, &Outlook)| {
+            if outlook.is_ready() { Vec::new() } else { target.victims(&outlook.sight) }
+        };
+        let victims: Vec<_> = self.targets.iter().zip(outlooks).map(victims).collect();
         // Nobody is ended in vain: all must be ours to end.
-        for (target, outlook) in self.targets.iter().zip(outlooks).filter(|(_, o)| !o.is_ready()) {
+        for (target, victims) in self.targets.iter().zip(&victims) {
             let ending = Ending { dir: &target.dir, observer: self.observer, grace, mask };
-            let refused = ending.refusal(target.victims(&outlook.sight));
+            let refused = ending.refusal(victims.clone());
             if let Some(why) = refused.and_then(|run| complaint(target.name(), &run, chosen)) {
                 return Ok(Replaced::Not(why));
             }
         }
-        for (target, outlook) in self.targets.iter_mut().zip(outlooks) {
-            let victims = target.victims(&outlook.sight);
-            if outlook.is_ready() || victims.is_empty() {
+        let (mut outcome, mut complaints) = (Replaced::Nobody, Vec::new());
+        for (target, victims) in self.targets.iter_mut().zip(victims) {
+            if victims.is_empty() {
                 continue;
             }
             outcome = Replaced::Gone;

@@ -75,7 +75,8 @@ impl Run<'_> {
                     Replaced::Not(why) => return Ok(Turn::Hopeless(why, outlooks)),
                 }
             }
-            if let Some(why) = self.own(&outlooks).or(self.cycle(&outlooks)?) {
+            let own = self.own(&outlooks);
+            if let Some(why) = own.map_or_else(|| self.cycle(&outlooks), |why| Ok(Some(why)))? {
                 return Ok(Turn::Hopeless(why, outlooks));
             }
             self.tell(&outlooks);

@@ -48,7 +48,8 @@ pub struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
-    fn holds(&self, id: TicketId) -> bool {
+    /// Whether a ticket is in it.
+    pub fn holds(&self, id: TicketId) -> bool {
         match (self.within, id.within) {
             (None, Some(inside)) => self.insiders.is_none_or(|holders| holders.contains(&inside)),
             (within, other) if within != other => false,
@@ -83,26 +84,21 @@ impl MachineDir {
     /// # Errors
     /// Also when descriptors or memory are short: nobody is passed over for our want of them.
     pub fn waiters(&self, stretch: Stretch<'_>) -> Result<Waiters, Error> {
+        let Some(queue) = self.open_queue()? else { return Ok(Waiters::default()) };
         loop {
-            let waiters = self.felt_once(stretch)?;
+            let waiters = self.felt_once(&queue, stretch)?;
+            let is_away = |id: &TicketId| lstatat(&queue, &away_name(*id)).is_ok();
             // Whoever went away between the list and the feel has a new lifeline, which wakes nobody.
-            let nearest = waiters.waiting.iter().rev().take(NEAR);
-            if !nearest.clone().any(|id| !waiters.listed_away.contains(id) && self.is_away(*id)) {
+            let mut nearest = waiters.waiting.iter().rev().take(NEAR);
+            if !nearest.any(|id| !waiters.listed_away.contains(id) && is_away(id)) {
                 return Ok(waiters);
             }
         }
     }
 
-    fn is_away(&self, id: TicketId) -> bool {
-        let queue = self.open_queue().ok().flatten();
-        queue.is_some_and(|queue| lstatat(&queue, &away_name(id)).is_ok())
-    }
-
-    fn felt_once(&self, stretch: Stretch<'_>) -> Result<Waiters, Error> {
-        let (mut waiters, mut inside) = (Waiters::default(), 0);
-        let Some(queue) = self.open_queue()? else { return Ok(waiters) };
-        waiters.is_made = true;
-        let Listing { tickets, away, .. } = self.list_queue(&queue)?;
+    fn felt_once(&self, queue: &OwnedFd, stretch: Stretch<'_>) -> Result<Waiters, Error> {
+        let (mut waiters, mut inside) = (Waiters { is_made: true, ..Waiters::default() }, 0);
+        let Listing { tickets, away, .. } = self.list_queue(queue)?;
         for id in tickets.into_iter().rev().filter(|id| stretch.holds(*id)) {
             let is_own = id.within == stretch.within;
             if is_own && waiters.own >= stretch.at_most {
