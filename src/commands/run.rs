@@ -123,12 +123,15 @@ struct Target {
     passes: usize,
     /// The last run that we saw there, and that no record named then.
     unrecorded: Option<u64>,
+    /// How often in a row the queue could not be told that we are away.
+    unsaid: u32,
 }
 
 impl Target {
     fn new(dir: MachineDir, want: Want) -> Self {
-        let patience = Patience::default();
-        Self { dir, want, patience, place: None, free_since: None, passes: 0, unrecorded: None }
+        let (patience, place, free_since) = (Patience::default(), None, None);
+        let (passes, unrecorded, unsaid) = (0, None, 0);
+        Self { dir, want, patience, place, free_since, passes, unrecorded, unsaid }
     }
 
     /// Gives the machine back.

@@ -14,6 +14,9 @@ use crate::protocol::want::Standing;
 use crate::report::output;
 use crate::summary::foremost;
 
+/// A machine lock is kept for less.
+const SHORTLY: Duration = Duration::from_millis(1);
+
 /// How a machine looks to one who wants it.
 pub(super) struct Outlook {
     pub(super) sight: Sight,
@@ -116,14 +119,21 @@ impl Target {
         Ok(Outlook { sight, waiters, due, is_elsewhere, is_new: false })
     }
 
-    /// Says in the queue whether we wait for another machine than this. What cannot be said costs
-    /// those behind us a second.
-    pub(super) fn set_away(&mut self, away: bool) {
-        if let Some(place) = &mut self.place
-            && let Err(error) = self.dir.set_away(place, away)
-        {
-            output::message(error);
+    /// Says in the queue whether we wait for another machine than this. Until that is said those behind
+    /// sleep: when to say it again, if it was not.
+    pub(super) fn set_away(&mut self, away: bool) -> Option<Duration> {
+        let place = self.place.as_mut()?;
+        match self.dir.set_away(place, away) {
+            Ok(true) => {
+                self.unsaid = 0;
+                return None;
+            }
+            Ok(false) => {}
+            Err(error) if self.unsaid == 0 => output::message(error),
+            Err(_) => {} // said once
         }
+        self.unsaid += 1;
+        Some(GRACE.min(SHORTLY * (1 << self.unsaid.min(16))))
     }
 
     /// Whether all of those before us could have the machine as it is now. What a ticket does not

@@ -105,7 +105,7 @@ impl Run<'_> {
         let first = outlooks.iter().position(|outlook| !outlook.is_due());
         let first = first.or(outlooks.iter().position(|outlook| !outlook.is_ready()));
         for (index, target) in self.targets.iter_mut().enumerate() {
-            target.set_away(Some(index) != first);
+            target.set_away(Some(index) != first).iter().for_each(|again| wakers.at_most(*again));
             if Some(index) != first {
                 target.free_since = None; // it may be taken, and given back, without our seeing it
             }

@@ -109,32 +109,34 @@ impl MachineDir {
     }
 
     /// Says whether whoever has this place could not take the machine now, because another one that it
-    /// must have at the same time is not to be had. Where that cannot be said, or not now, the others
-    /// wait a second.
+    /// must have at the same time is not to be had. `false`: not now, somebody has the machine lock.
     ///
     /// Those behind are woken: they sleep on a lifeline that is another's then.
-    pub fn set_away(&self, place: &mut Place, away: bool) -> Result<(), Error> {
+    pub fn set_away(&self, place: &mut Place, away: bool) -> Result<bool, Error> {
         if place.is_away == away {
-            return Ok(());
+            return Ok(true);
         }
         let name = away_name(place.id);
         if !away {
             place.is_away = false;
             let _ = unlinkat(&place.queue, &name); // else they do not wait for us
-            return Ok(());
+            return Ok(true);
         }
-        let Some(lock) = self.try_lock()? else { return Ok(()) };
+        let Some(lock) = self.try_lock()? else { return Ok(false) };
         if place.is_there() {
-            place.is_away = true;
             let queue = place.queue.as_fd();
-            write_new(queue, &name, b"").map_err(self.cannot("write", QUEUE))?;
+            match write_new(queue, &name, b"") {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {} // half said
+                written => written.map_err(self.cannot("write", QUEUE))?,
+            }
             let id = place.id.to_string();
             if let Some(new) = self.place_lifeline(queue, &id, Ends::Both, Rename::Replace)? {
                 place.lifeline = new;
             }
+            place.is_away = true;
         }
         lock.release();
-        Ok(())
+        Ok(true)
     }
 
     /// Takes their places from these waiters, and tells them. Under the machine lock.
