@@ -1,4 +1,5 @@
-//! Ending runs: TERM, and after a grace KILL, to the jobs that a record proves and to nobody else.
+//! Ending runs: TERM, and after a grace KILL, to the jobs that a record proves, to whatever descends from
+//! them, and to nobody else.
 //!
 //! Nothing is printed here: what was done comes back, for a command to say. Nothing is cleared
 //! either: a run is gone when it no longer holds the machine, and what its supervisor leaves in the
@@ -10,8 +11,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::getuid;
 
 use crate::error::{Error, plain};
-use crate::identity::observe::{Observed, Patience};
-use crate::identity::stat::Stat;
+use crate::identity::observe::Patience;
 use crate::identity::verdict::{Observer, Subject};
 use crate::identity::warrant::{Refusal, Role, warrant};
 use crate::look::{Sight, Wakers, look};
@@ -21,6 +21,11 @@ use crate::protocol::Judged;
 use crate::protocol::rewrite::as_recorded;
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
+
+mod prey;
+pub mod sweep;
+
+use prey::Prey;
 
 /// How long a job may take to end after KILL, and its supervisor to release the machine: the kernel
 /// may be at work for it, which nothing interrupts.
@@ -35,6 +40,8 @@ pub struct Ending<'a> {
     pub observer: &'a Observer,
     /// How long they may take to end after TERM.
     pub grace: Duration,
+    /// How long to wait for the machine lock, to write down that they are to end.
+    pub lock_timeout: Duration,
     /// The signal mask while we wait.
     pub mask: SignalSet,
 }
@@ -74,6 +81,8 @@ pub enum Fate {
     Refused(Refusal),
     /// It holds the machine, whatever it was sent.
     Holds,
+    /// It no longer holds the machine, but so many processes of its job are still there.
+    Left(usize),
 }
 
 /// A run, what was done to it, and what became of it.
@@ -88,28 +97,22 @@ pub struct Ended {
 }
 
 impl Ending<'_> {
-    /// Ends these runs, and waits until none of them holds the machine; those that it may not signal
-    /// it does not wait for. Takes the grace and [`AFTER_KILL`] at most.
+    /// Ends these runs, and waits until none of them holds the machine and nothing of their jobs is left;
+    /// those that it may not signal it does not wait for. Takes the grace and twice [`AFTER_KILL`] at most.
     ///
     /// # Errors
     /// The machine cannot be looked at any more.
     pub fn end(&self, runs: Vec<Judged>, patience: &mut Patience) -> Result<Vec<Ended>, Error> {
-        let begin = |run| Ended { run, signals: Vec::new(), fate: Fate::Holds };
-        let mut runs: Vec<Ended> = runs.into_iter().map(begin).collect();
+        let mut preys: Vec<Prey<'_>> = runs.into_iter().map(|run| Prey::new(run, self)).collect();
         for (signal, time) in [(Sent::Term, self.grace), (Sent::Kill, AFTER_KILL)] {
-            let sight = self.look(&mut runs, patience)?;
-            for run in runs.iter_mut().filter(|run| run.fate == Fate::Holds) {
-                let Some(now) = sight.holding().find(|found| run.is(found)) else { continue };
-                match self.send(&now.subject, signal) {
-                    Ok(true) => run.signals.push(signal),
-                    Ok(false) => {}
-                    Err(refusal) => run.fate = Fate::Refused(refusal),
-                }
+            let sight = self.look(&mut preys, patience)?;
+            for prey in preys.iter_mut().filter(|prey| prey.is_to_end()) {
+                prey.pursue(signal, self, &sight);
             }
             // A time that no clock reaches is none.
-            self.wait(&mut runs, Instant::now().checked_add(time), patience)?;
+            self.wait(&mut preys, Instant::now().checked_add(time), patience)?;
         }
-        Ok(runs)
+        Ok(preys.into_iter().map(Prey::ended).collect())
     }
 
     /// Why one of these runs must not be signalled, if one must not; nobody is.
@@ -125,54 +128,40 @@ impl Ending<'_> {
         })
     }
 
-    /// Signals the job of a run, if that is not over by now, by itself or of the last signal.
-    fn send(&self, subject: &Subject, signal: Sent) -> Result<bool, Refusal> {
-        let pidfd = match warrant(self.dir, subject, Role::Job, self.observer) {
-            Err(Refusal::Over) => return Ok(false),
-            warranted => warranted?,
-        };
-        let Subject::Holder(holder) = subject else { return Err(Refusal::NoProcess) };
-        let Some(job) = &holder.job else { return Err(Refusal::NoProcess) };
-        match signal_job(&pidfd, job.pid, signal.number()).map_err(|e| refused(&e, subject)) {
-            Err(Refusal::Over) => return Ok(false),
-            sent => sent?,
-        }
-        if signal == Sent::Term {
-            let _ = signal_job(&pidfd, job.pid, libc::SIGCONT); // it may be over by now
-        }
-        Ok(true)
-    }
-
     /// Waits until all runs are gone that are not refused, or `until`.
     fn wait(
         &self,
-        runs: &mut [Ended],
+        preys: &mut [Prey<'_>],
         until: Option<Instant>,
         patience: &mut Patience,
     ) -> Result<(), Error> {
         loop {
-            let sight = self.look(runs, patience)?;
-            let all_gone = runs.iter().all(|run| run.fate != Fate::Holds);
-            if all_gone || until.is_some_and(|until| Instant::now() >= until) {
+            let sight = self.look(preys, patience)?;
+            let done = !preys.iter().any(Prey::is_to_end);
+            if done || until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(());
             }
+            let left: Vec<PidFd> = preys.iter().flat_map(|prey| prey.left()).collect();
             let mut wakers = Wakers::default();
             wakers.holders(&sight);
+            wakers.processes(&left);
+            if preys.iter().any(Prey::is_crowded) {
+                wakers.at_most(LOOK_AGAIN);
+            }
             wakers.sleep(until, self.mask)?;
         }
     }
 
-    /// Looks at the machine, and which of the runs no longer hold it.
-    fn look(&self, runs: &mut [Ended], patience: &mut Patience) -> Result<Sight, Error> {
+    /// Looks at the machine, which of the runs no longer hold it, and what is left of their jobs.
+    fn look(&self, preys: &mut [Prey<'_>], patience: &mut Patience) -> Result<Sight, Error> {
         let sight = look(self.dir, self.observer, patience)?;
-        for run in runs {
-            if !sight.holding().any(|found| run.is(found)) {
-                run.fate = Fate::Gone;
-            }
-        }
+        preys.iter_mut().for_each(|prey| prey.look(&sight));
         Ok(sight)
     }
 }
+
+/// Where the ends of not all processes can be waited for, so often is looked.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Ended {
     /// The event of what was done to it, if anything was.
@@ -181,10 +170,6 @@ impl Ended {
         let (uid, holder) = (getuid().as_raw(), as_recorded(&self.run.subject));
         let event = (self.run.subject.token(), What::Stopped { signals, uid, holder });
         (!self.signals.is_empty()).then_some(event)
-    }
-
-    fn is(&self, found: &Observed) -> bool {
-        found.subject.token() == self.run.subject.token()
     }
 }
 
@@ -195,11 +180,4 @@ fn refused(error: &io::Error, subject: &Subject) -> Refusal {
         (Some(libc::EPERM), Subject::Holder(holder)) => Refusal::Forbidden { uid: holder.uid },
         _ => Refusal::Unclear(plain(error)),
     }
-}
-
-/// Signals a job, and its process group where it leads one.
-fn signal_job(pidfd: &PidFd, pid: i32, signal: i32) -> io::Result<()> {
-    let leads = Stat::read(pid).is_ok_and(|stat| stat.group == pid);
-    // While it lives, what was read under its PID is its own.
-    if leads && !pidfd.is_over()? { pidfd.signal_group(pid, signal) } else { pidfd.signal(signal) }
 }

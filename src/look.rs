@@ -16,6 +16,7 @@ use crate::machine::store::MachineDir;
 use crate::machine::store::queue::place::Place;
 use crate::machine::store::sidecar::Snapshot;
 use crate::machine::ticket::{Ticket, TicketId};
+use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::SignalSet;
 
@@ -154,6 +155,11 @@ impl<'a> Wakers<'a> {
     /// Until whoever owns this lifeline lets go.
     pub fn lifeline(&mut self, lifeline: &'a OwnedFd) {
         self.fds.push((lifeline.as_fd(), Interest::Closed));
+    }
+
+    /// Until one of these is over.
+    pub fn processes(&mut self, processes: &'a [PidFd]) {
+        self.fds.extend(processes.iter().map(|pidfd| (pidfd.as_fd(), Interest::Readable)));
     }
 
     /// Until somebody tells us that our place is theirs.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use jobguard::machine::argument::Argument;
 use jobguard::machine::events::{Event, FILE, ROTATED, What, Why, append};
-use jobguard::machine::record::{Ending, LastRun};
+use jobguard::machine::record::{Ending, LastRun, Leftover};
 use nix::sys::stat::Mode;
 use serde_json::{Map, Value, json};
 
@@ -81,6 +81,17 @@ fn is_told(event: &Event, line: &[u8]) {
             assert_eq!(told["event"], "ended_unrecorded");
             assert_eq!(&serde_json::from_value::<LastRun>(read("run")).unwrap(), run);
         }
+        What::StillRunning { after_ms, command } => {
+            assert_eq!(
+                (read("event"), read("after_ms")),
+                (json!("still_running"), json!(after_ms))
+            );
+            assert_eq!(&serde_json::from_value::<Vec<Argument>>(read("command")).unwrap(), command);
+        }
+        What::LeftRunning { processes } => {
+            assert_eq!(told["event"], "left_running");
+            assert_eq!(read("processes"), json!(processes));
+        }
         What::NotRun { why, command } => {
             assert_eq!((read("event"), read("why")), (json!("not_run"), json!(why)));
             assert_eq!(&serde_json::from_value::<Vec<Argument>>(read("command")).unwrap(), command);
@@ -121,7 +132,11 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
     let words: Vec<Argument> = words.map(Argument::from).collect();
     let mut kinds = vec![
         What::Ended { run: run.clone(), command: words.clone() },
-        What::NotRun { why: Why::Skipped, command: words },
+        What::NotRun { why: Why::Skipped, command: words.clone() },
+        What::StillRunning { after_ms: draw.magnitude(), command: words },
+        What::LeftRunning {
+            processes: vec![Leftover { pid: -1, name: text(), unknown: Map::new() }],
+        },
         What::EndedUnrecorded { run },
         What::PhantomCleared { reason: text(), proof: text(), holder: holder.clone() },
         What::ForceCleared { verdict: text(), uid: u32::MAX, holder: holder.clone() },

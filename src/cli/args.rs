@@ -17,6 +17,10 @@ use crate::machine::name::MachineName;
 use crate::machine::record::MAX_SLOTS;
 use crate::report::escape::escape_os;
 
+mod supervision;
+
+pub use supervision::{EndArgs, Leftovers};
+
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
 #[derive(Debug, Parser)]
 #[command(
@@ -37,6 +41,9 @@ pub struct Top {
 
     #[command(flatten)]
     pub run: RunArgs,
+
+    #[command(flatten)]
+    pub end: EndArgs,
 
     #[command(flatten)]
     pub place: Place,
@@ -79,11 +86,6 @@ pub struct RunArgs {
     /// waits, which exits with 75.
     #[arg(long, value_name = "N", conflicts_with = "nonblock", value_parser = max_pending)]
     pub max_pending: Option<NonZeroU16>,
-
-    /// With --on-busy replace: how long whoever holds the machine may take to end after TERM, before
-    /// KILL [default: 10].
-    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
-    pub kill_after: Option<Duration>,
 
     /// Exit with this status instead of 75 when the machine is busy.
     #[arg(short = 'E', long, value_name = "STATUS", allow_hyphen_values = true, value_parser = exit_status)]

@@ -4,3 +4,4 @@ pub mod args;
 pub mod duration;
 pub mod plan;
 pub mod settings;
+pub mod signal;

@@ -6,11 +6,13 @@ use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser};
 
 use super::args::{
-    Common, Look, Notify, OnBusy, OnSupervisorDeath, Place, RunArgs, Subcommands, Top, full_command,
+    Common, Leftovers, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
+    full_command,
 };
 use super::settings::Settings;
 use crate::machine::holds::Holds;
@@ -18,6 +20,7 @@ use crate::machine::name::MachineName;
 use crate::machine::record::{MAX_SLOTS, Mode};
 use crate::protocol::want::Want;
 use crate::report::escape::{escape, escape_os};
+use crate::supervise::limits::Limits;
 
 /// What to do.
 #[derive(Debug)]
@@ -99,8 +102,10 @@ pub struct RunPlan {
     pub wait: Option<Duration>,
     /// With how many others it waits; `None`: any number.
     pub max_pending: Option<NonZeroU16>,
-    /// How long whoever is replaced may take to end after TERM.
-    pub kill_after: Duration,
+    /// How long the job may take, and whoever is ended by it.
+    pub limits: Limits,
+    /// What to do about processes of the job that outlive it.
+    pub leftovers: Leftovers,
     /// The exit status when it is busy.
     pub busy_exit: u8,
     /// Shown instead of the command line.
@@ -114,6 +119,11 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
+    /// Whether the machine may be held when the job is over.
+    pub fn outlives_its_job(&self) -> bool {
+        self.leftovers != Leftovers::Leave
+    }
+
     /// How it wants one of its machines; `holds` is what the job holds that it is part of.
     pub fn want(&self, holds: &Holds, machine: &MachineName) -> Want {
         Want { mode: self.mode, slots: self.slots, holds: holds.of(machine).collect() }
@@ -138,15 +148,16 @@ pub fn plan(args: Vec<OsString>) -> Result<Plan, String> {
         let usage = full_command().render_usage();
         return Err(format!("nothing to do\n{usage}\nSee jobguard --help."));
     }
-    let top = match Top::try_parse_from(&args) {
-        Ok(top) => top,
+    let parsed = Top::command().try_get_matches_from(&args);
+    let (top, matches) = match parsed.and_then(|m| Ok((Top::from_arg_matches(&m)?, m))) {
+        Ok(parsed) => parsed,
         // This half knows no subcommands, so its own help would not show them.
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
             return Ok(Plan::Print(full_command().render_help().to_string()));
         }
         Err(error) => return help_or_complaint(&error),
     };
-    if top.run.machine.is_empty() { plan_look(top) } else { plan_run(top) }
+    if top.run.machine.is_empty() { plan_look(top, &matches) } else { plan_run(top) }
 }
 
 fn plan_run(top: Top) -> Result<Plan, String> {
@@ -168,9 +179,16 @@ fn plan_run(top: Top) -> Result<Plan, String> {
     if !waits && top.run.max_pending.is_some() {
         return Err("--max-pending belongs to --on-busy wait: the others do not wait".to_owned());
     }
-    if on_busy != OnBusy::Replace && top.run.kill_after.is_some() {
-        return Err("-k (--kill-after) belongs to --on-busy replace".to_owned());
+    let leftovers = top.end.leftovers.unwrap_or(Leftovers::Leave);
+    let ends =
+        on_busy == OnBusy::Replace || top.end.timeout.is_some() || leftovers == Leftovers::Kill;
+    if !ends && top.end.kill_after.is_some() {
+        return Err(
+            "-k (--kill-after) belongs to --timeout, --leftovers kill or --on-busy replace"
+                .to_owned(),
+        );
     }
+    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero()); // as timeout(1)
     let mode = if top.run.shared { Mode::Shared } else { Mode::Exclusive };
     Ok(Plan::Run(RunPlan {
         machines,
@@ -180,7 +198,13 @@ fn plan_run(top: Top) -> Result<Plan, String> {
         on_busy,
         wait: top.run.wait,
         max_pending: top.run.max_pending,
-        kill_after: top.run.kill_after.unwrap_or(STOP_GRACE),
+        limits: Limits {
+            warn_after: given(top.end.warn_after),
+            timeout: given(top.end.timeout),
+            signal: top.end.signal.unwrap_or(libc::SIGTERM),
+            kill_after: top.end.kill_after.unwrap_or(STOP_GRACE),
+        },
+        leftovers,
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
@@ -189,7 +213,7 @@ fn plan_run(top: Top) -> Result<Plan, String> {
     }))
 }
 
-fn plan_look(top: Top) -> Result<Plan, String> {
+fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
     let Some(word) = top.command.first() else {
         return Err("no machine named: say jobguard -m NAME -- COMMAND [ARG]...".to_owned());
     };
@@ -203,7 +227,7 @@ fn plan_look(top: Top) -> Result<Plan, String> {
             known.join(", ")
         ));
     }
-    if let Some(option) = option_of_a_run(&top.run) {
+    if let Some(option) = option_of_a_run(matches) {
         return Err(format!(
             "{option} before '{}' belongs to a run: name its machine with -m, or leave it out",
             word.to_string_lossy()
@@ -244,36 +268,19 @@ fn plan_look(top: Top) -> Result<Plan, String> {
     })
 }
 
-/// An option that only a run takes, as one types it; not the machine.
-fn option_of_a_run(run: &RunArgs) -> Option<&'static str> {
-    let RunArgs {
-        machine: _,
-        shared,
-        slots,
-        nonblock,
-        wait,
-        on_busy,
-        max_pending,
-        kill_after,
-        conflict_exit_code,
-        name,
-        on_supervisor_death,
-        notify,
-    } = run;
-    let given = [
-        (*shared, "-s (--shared)"),
-        (slots.is_some(), "--slots"),
-        (max_pending.is_some(), "--max-pending"),
-        (kill_after.is_some(), "-k (--kill-after)"),
-        (*nonblock, "-n (--nonblock)"),
-        (wait.is_some(), "-w (--wait)"),
-        (on_busy.is_some(), "--on-busy"),
-        (conflict_exit_code.is_some(), "-E (--conflict-exit-code)"),
-        (name.is_some(), "--name"),
-        (on_supervisor_death.is_some(), "--on-supervisor-death"),
-        (notify.is_some(), "--notify"),
-    ];
-    given.into_iter().find_map(|(given, option)| given.then_some(option))
+/// An option that only a run takes, as one types it, if one was typed.
+fn option_of_a_run(matches: &ArgMatches) -> Option<String> {
+    let general = Place::augment_args(clap::Command::new("general"));
+    let is_general = |id: &clap::Id| general.get_arguments().any(|arg| arg.get_id() == id);
+    let typed = |arg: &&clap::Arg| {
+        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+            && !arg.is_positional()
+            && !is_general(arg.get_id())
+    };
+    let top = Top::command();
+    let arg = top.get_arguments().find(typed)?;
+    let long = format!("--{}", arg.get_long()?);
+    Some(arg.get_short().map_or(long.clone(), |short| format!("-{short} ({long})")))
 }
 
 /// `--help` and `--version` come as errors, too.

@@ -5,6 +5,7 @@ mod cycle;
 mod give_up;
 mod outlook;
 mod replace;
+mod supervise;
 mod wait;
 
 use std::sync::Mutex;
@@ -12,11 +13,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use claim::Claimed;
+use supervise::Over;
 
 use super::observer;
 use crate::Exit;
+use crate::cli::args::Leftovers;
 use crate::cli::plan::RunPlan;
-use crate::error::{Error, plain};
+use crate::error::Error;
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
@@ -34,11 +37,10 @@ use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
 use crate::supervise::notify::{self, Notifier};
 use crate::supervise::program::Program;
-use crate::supervise::watch::watch;
 use crate::sys::fork::Failure;
-use crate::sys::signal::{SignalFd, SignalSet, stop_ignoring_sigchld};
+use crate::sys::signal::{SignalFd, SignalSet, adopt_orphans, stop_ignoring_sigchld};
 use crate::sys::startup;
-use crate::sys::wait::{Ended, await_end};
+use crate::sys::wait::Ended;
 use crate::transaction::{Transaction, misled, now};
 
 /// Runs the job, and says how we are to end.
@@ -77,24 +79,34 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let notifier = Notifier::new(plan.notify);
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
     let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
-    let setting =
-        Setting { environment, mask, ignore_sigchld, group, kernel: observer.kernel, notifier };
+    let adopts_orphans = plan.leftovers != Leftovers::Leave;
+    let own_cgroup = plan.leftovers == Leftovers::Kill;
+    if adopts_orphans {
+        adopt_orphans().map_err(Error::io("become the reaper of the job's orphans"))?;
+    }
+    let kernel = observer.kernel;
+    let setting = Setting {
+        environment,
+        mask,
+        ignore_sigchld,
+        group,
+        adopts_orphans,
+        own_cgroup,
+        kernel,
+        notifier,
+    };
     let job = Job::new(program, draft, setting);
     let (state, told, contended) = (&state, false, false);
     let mut run = Run { plan: &plan, state, targets, observer: &observer, job, told, contended };
 
     let Claimed::Held(held) = run.claim()? else { return Ok(Exit::Code(0)) };
-    let ended = match watch(&run.job, &signals) {
-        Ok(ended) => ended,
-        // The job's status is worth more than the signals that it will not have.
-        Err(error) => {
-            let (machines, error) = (run.names(), plain(&error));
-            output::message(format!("{machines}: signals are not forwarded any more: {error}"));
-            await_end(run.job.pid()).map_err(Error::io("watch the job"))?
-        }
-    };
-    run.end(held, ended)
+    let over = run.supervise(&held, &signals)?;
+    run.end(held, over, &signals)
 }
+
+/// The exit status after a time limit, and where that took KILL, as those of timeout(1).
+const TIMED_OUT: u8 = 124;
+const KILLED: u8 = 137;
 
 /// A run under way.
 struct Run<'a> {
@@ -137,14 +149,14 @@ impl Target {
     /// Gives the machine back.
     fn release(
         &mut self,
-        run: HeldRun,
+        run: &mut HeldRun,
         last: LastRun,
         observer: &Observer,
         lock_timeout: Duration,
     ) {
         let mut transaction =
             Transaction::new(&self.dir, observer, &mut self.patience, lock_timeout);
-        transaction.lifeline = run.lifeline;
+        transaction.lifeline = run.lifeline.take();
         let result = transaction.run(&mut Release::new(last));
         transaction.warnings.iter().for_each(output::message);
         let machine = self.dir.name();
@@ -181,19 +193,27 @@ struct HeldRun {
 
 impl Run<'_> {
     /// Releases the machine, reaps the job, and says how we are to end.
-    fn end(mut self, held: Held, ended: Ended) -> Result<Exit, Error> {
+    fn end(mut self, mut held: Held, over: Over, signals: &SignalFd) -> Result<Exit, Error> {
         let failure = self.job.failure();
-        let (ending, code) = match (&failure, ended) {
-            (Some(Failure::Setup(error) | Failure::Exec(error)), _) => {
+        let (ending, code) = match (&failure, over.overran, over.ended) {
+            (Some(Failure::Setup(error) | Failure::Exec(error)), ..) => {
                 (Ending::ExecFailed, error.raw_os_error())
             }
-            (None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
-            (None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
+            (None, Some(signal), _) => (Ending::TimedOut, Some(signal)),
+            (None, None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
+            (None, None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
         };
-        self.release(held, ending, code);
+        self.drain(&held, &over, signals);
+        self.release(&mut held, ending, code);
         // Last: until here its PID could not become another process's.
         let _ = self.job.reap(); // a zombie that is not reaped goes when we go
-        match (failure, ended) {
+        self.end_the_rest(&held, &over, signals);
+        self.job.clear_away();
+        self.name_leftovers(&held);
+        if let (None, Some(signal)) = (&failure, over.overran) {
+            return Ok(Exit::Code(if signal == libc::SIGKILL { KILLED } else { TIMED_OUT }));
+        }
+        match (failure, over.ended) {
             (Some(Failure::Setup(source)), _) => Err(Error::io("let the job begin")(source)),
             (Some(Failure::Exec(source)), _) => {
                 let word = Argument::from(self.plan.command[0].as_os_str());
@@ -207,17 +227,17 @@ impl Run<'_> {
     /// Gives the machines back, all at once: one whose lock somebody keeps must not keep the others. If
     /// that fails, a phantom stays, which the next run clears: the job's status is worth more than the
     /// reason.
-    fn release(&mut self, held: Held, ended: Ending, code: Option<i32>) {
+    fn release(&mut self, held: &mut Held, ended: Ending, code: Option<i32>) {
         let last = LastRun {
             token: 0,
             ended,
             code,
-            started_at: Some(held.started_at),
+            started_at: Some(held.started_at.clone()),
             ended_at: now().0,
             unknown: Unknown::new(),
         };
         let (observer, lock_timeout) = (self.observer, self.plan.settings.lock_timeout);
-        let releases = self.targets.iter_mut().zip(held.runs).map(|(target, run)| {
+        let releases = self.targets.iter_mut().zip(&mut held.runs).map(|(target, run)| {
             let last = LastRun { token: run.token, ..last.clone() };
             move || target.release(run, last, observer, lock_timeout)
         });

@@ -71,7 +71,8 @@ fn stop_holders(at: &At<'_>, wish: Wish, ask: &Ask) -> Result<Stopped, Error> {
     refuse_own(at, sight.holding().filter(meant), "it would end itself")?;
     let holding = sight.observed.into_iter().filter(Observed::holds);
     let runs = holding.filter(|found| meant(&found)).map(Judged::from).collect();
-    let ending = Ending { dir, observer, grace: wish.grace, mask };
+    let lock_timeout = ask.settings.lock_timeout;
+    let ending = Ending { dir, observer, grace: wish.grace, lock_timeout, mask };
     let runs = ending.end(runs, &mut patience)?;
     note(Transaction::new(dir, observer, &mut patience, ask.settings.lock_timeout), &runs);
     // A supervisor that was killed, or is stopped, leaves a phantom.
@@ -112,7 +113,15 @@ fn why_not(run: &Ended) -> Option<String> {
             let time = humantime::format_duration(AFTER_KILL);
             Some(format!("it is not over {time} after KILL"))
         }
+        Fate::Left(count) => {
+            let time = humantime::format_duration(AFTER_KILL);
+            Some(format!("of its job {} still there {time} after KILL", are(*count)))
+        }
     }
+}
+
+fn are(count: usize) -> String {
+    format!("{} {}", human::processes(count), if count == 1 { "is" } else { "are" })
 }
 
 /// What is not as it was asked for, and what to do about it.

@@ -18,7 +18,7 @@ use crate::error::plain;
 use crate::sys::pidfd::PidFd;
 
 /// A process as it was when it was recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Its PID, in the PID namespace that the record names.
     pub pid: i32,

@@ -7,19 +7,17 @@
 //! and the kernel about the process being of that run. The first alone would give away any process
 //! of somebody who once had a lifeline here, since lifelines can be moved.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::host::Host;
 use super::lifeline::LifelineId;
+use super::mark::{bears, uids};
 use super::process::{Look, ProcessId, Sighting};
 use super::stat::Stat;
 use super::verdict::{Observer, Subject};
-use crate::machine::holds::{Holds, dir_id};
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::sys::pidfd::PidFd;
@@ -139,14 +137,6 @@ pub fn warrant(
     }
 }
 
-/// `Uid:` of `/proc/PID/status` (proc_pid_status(5)).
-fn uids(pid: i32) -> io::Result<Vec<u32>> {
-    let status = fs::read(format!("/proc/{pid}/status"))?;
-    let status = String::from_utf8_lossy(&status);
-    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    Ok(uids.split_ascii_whitespace().filter_map(|uid| uid.parse().ok()).collect())
-}
-
 /// Whether a process is of the run that the record names. The supervisor keeps the lifeline; the job
 /// is its child, or, after its death, was born with the token of a run in this very directory. Nobody
 /// else's process can be made either.
@@ -170,18 +160,7 @@ fn belongs(
     if supervises && supervisor.is_some_and(|supervisor| supervisor.pid == parent) {
         return Ok(true);
     }
-    let environment = fs::read(format!("/proc/{}/environ", job.pid))?;
-    let value = |name: &str| {
-        let mut variables = environment.split(|byte| *byte == 0);
-        variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-    };
-    let Some(state) = value("JOBGUARD_STATE_DIR").map(|path| Path::new(OsStr::from_bytes(path)))
-    else {
-        return Ok(false);
-    };
-    let dir_id = fs::metadata(state).map(|found| dir_id(found.dev(), found.ino())).ok();
-    let holds = Holds::told(value(Holds::VARIABLE).map(OsStr::from_bytes), dir_id);
-    Ok(holds.contains(dir.name(), holder.token) && dir.is_at(&state.join(dir.name().as_str())))
+    bears(job.pid, dir, holder.token)
 }
 
 /// Whether a process keeps this lifeline: has it open for reading, which its mode forbids to all

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::argument::Argument;
-use super::record::LastRun;
+use super::record::{LastRun, Leftover};
 use super::store::{check_plain, open_lasting};
 use crate::sys::file::fstat;
 use crate::sys::rename::{Rename, rename_in};
@@ -55,6 +55,18 @@ pub enum What {
     EndedUnrecorded {
         /// How.
         run: LastRun,
+    },
+    /// A run has taken as long as it was to be warned of.
+    StillRunning {
+        /// How long, in milliseconds.
+        after_ms: u64,
+        /// Its command line.
+        command: Vec<Argument>,
+    },
+    /// A run ended, and processes of its job did not; they hold nothing.
+    LeftRunning {
+        /// Which.
+        processes: Vec<Leftover>,
     },
     /// Somebody went away without having had the machine; the run that this is about had it.
     NotRun {

@@ -130,6 +130,9 @@ pub struct Holder {
     pub user: Option<String>,
     /// When, RFC 3339 UTC; for people, it decides nothing.
     pub started_at: String,
+    /// Processes of its job that outlived it, and that the machine is held for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<Leftover>,
     /// Under what it was started.
     #[serde(default)]
     pub context: Context,
@@ -172,6 +175,19 @@ pub enum HeldBy {
     Job,
     /// The supervisor's too.
     Supervisor,
+}
+
+/// A process that outlived its job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Leftover {
+    /// Its PID.
+    pub pid: i32,
+    /// What it calls itself (`/proc/PID/comm`).
+    #[serde(default)]
+    pub name: String,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// Under what a run was started; recorded for people, never trusted.

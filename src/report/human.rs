@@ -8,7 +8,7 @@ use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::look::Sight;
 use crate::machine::argument::Argument;
 use crate::machine::name::MachineName;
-use crate::machine::record::{Ending, Holder, LastRun, MAX_SLOTS, Mode};
+use crate::machine::record::{Ending, Holder, LastRun, MAX_SLOTS, Mode, State};
 use crate::machine::ticket::Ticket;
 use crate::protocol::Judged;
 use crate::summary::{Summary, summarize};
@@ -44,6 +44,7 @@ pub fn describe(subject: &Subject) -> String {
                 holder.job.as_ref().map(|job| format!("PID {}", job.pid)),
                 Some(format!("user {}", user(holder))),
                 Some(format!("since {}", escape(&holder.started_at))),
+                state(holder),
                 sharing(holder),
                 holder.parent.map(|outer| format!("part of run {outer}")),
             ];
@@ -62,6 +63,21 @@ pub fn describe(subject: &Subject) -> String {
         }
         Subject::Torn(_) | Subject::Newer(_) | Subject::Unreadable(_) => "unknown job".to_owned(),
     }
+}
+
+/// What a holder does that does not just run.
+fn state(holder: &Holder) -> Option<String> {
+    match holder.state {
+        State::Claiming | State::Running => None,
+        State::Stopping => Some("stopping".to_owned()),
+        State::Retrying => Some("waiting to try again".to_owned()),
+        State::Draining => Some(format!("job over, {} left", processes(holder.leftovers.len()))),
+    }
+}
+
+/// So many processes.
+pub fn processes(count: usize) -> String {
+    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
 }
 
 /// How a holder shares its machine, if it does.

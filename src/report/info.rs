@@ -11,6 +11,7 @@ use crate::identity::process::ProcessId;
 use crate::identity::verdict::{Subject, Verdict};
 use crate::look::Sight;
 use crate::machine::name::MachineName;
+use crate::machine::record::{Holder, State};
 
 /// The page.
 pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
@@ -63,7 +64,10 @@ pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
 
 fn holder_lines(page: &mut Page, observed: &Observed) {
     let status = match &observed.judgement.verdict {
-        Verdict::Live => "running".to_owned(),
+        Verdict::Live => match &observed.subject {
+            Subject::Holder(holder) => state_of(holder).to_owned(),
+            _ => "running".to_owned(),
+        },
         Verdict::Finishing => "finishing".to_owned(),
         Verdict::Phantom(reason) => format!("STALE ({reason})"),
         Verdict::Unverifiable(reason) => {
@@ -76,6 +80,9 @@ fn holder_lines(page: &mut Page, observed: &Observed) {
             page.line("Job PID", &pid(holder.job.as_ref()));
             page.line("Job started", &escape(&holder.started_at));
             page.line("Job status", &status);
+            for left in &holder.leftovers {
+                page.line("Left running", &format!("{} (PID {})", escape(&left.name), left.pid));
+            }
             page.line("Command", &command_line(&holder.command));
             if let Some(cwd) = &holder.cwd {
                 page.line("Directory", &escape_os(&cwd.0));
@@ -111,6 +118,16 @@ fn holder_lines(page: &mut Page, observed: &Observed) {
             page.line("Running job", &describe(&observed.subject));
             page.line("Job status", &status);
         }
+    }
+}
+
+/// Where a run is that is alive.
+fn state_of(holder: &Holder) -> &'static str {
+    match holder.state {
+        State::Claiming | State::Running => "running",
+        State::Stopping => "stopping",
+        State::Retrying => "waiting to try again",
+        State::Draining => "draining (its job is over, other processes of it are not)",
     }
 }
 

@@ -42,7 +42,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         slots: plan.slots,
         parent: None,
         state: State::Running,
-        held_by: HeldBy::Job,
+        held_by: if plan.outlives_its_job() { HeldBy::Supervisor } else { HeldBy::Job },
         dies_with_supervisor,
         lifeline: None,
         job: None,
@@ -54,6 +54,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         uid: uid.as_raw(),
         user: user.map(|user| user.name),
         started_at: now().0,
+        leftovers: Vec::new(),
         context: Context {
             systemd_unit: unit::own(),
             invocation_id: unit::invocation_id(),

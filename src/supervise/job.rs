@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::cgroup::Cgroup;
 use super::environment::Environment;
 use super::notify::Notifier;
 use super::policy::{self, Group};
@@ -34,6 +35,8 @@ pub struct Job {
     /// Keys of the terminal that came before it was born, and that it has had from us.
     early: SignalSet,
     child: Option<Child>,
+    id: Option<ProcessId>,
+    cgroup: Option<Cgroup>,
     pidfd: Option<PidFd>,
     gate_error: Option<io::Error>,
 }
@@ -52,6 +55,10 @@ pub struct Setting {
     pub ignore_sigchld: bool,
     /// Whose process group it runs in.
     pub group: Group,
+    /// We are the reaper of its descendants.
+    pub adopts_orphans: bool,
+    /// It is to have a control group of its own.
+    pub own_cgroup: bool,
     /// How its process can be looked at.
     pub kernel: Kernel,
     /// Whom to tell how it does.
@@ -61,8 +68,9 @@ pub struct Setting {
 impl Job {
     /// A job that is not born yet.
     pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
-        let early = SignalSet::EMPTY;
-        Self { program, draft, setting, early, child: None, pidfd: None, gate_error: None }
+        let (early, gate_error) = (SignalSet::EMPTY, None);
+        let (child, id, cgroup, pidfd) = (None, None, None, None);
+        Self { program, draft, setting, early, child, id, cgroup, pidfd, gate_error }
     }
 
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
@@ -78,7 +86,14 @@ impl Job {
         let child = self.child.insert(fork(&image, setup)?);
         // Without one the PID must do, and that is ours until we reap it.
         self.pidfd = PidFd::open_if_there_are_any(child.pid())?;
-        self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())
+        if self.setting.own_cgroup {
+            let (machine, token) = (self.setting.environment.machines().first(), tokens.first());
+            // Who cannot have one does without.
+            self.cgroup =
+                machine.zip(token).and_then(|(m, t)| Cgroup::make(m, *t, child.pid()).ok());
+        }
+        let id = self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())?;
+        Ok(self.id.insert(id).clone())
     }
 
     /// Sends a child in our group the keys that were pressed before it was born: the terminal sent
@@ -99,6 +114,26 @@ impl Job {
     /// Its PID; 0 before it is born.
     pub fn pid(&self) -> i32 {
         self.child.as_ref().map_or(0, Child::pid)
+    }
+
+    /// The control group that it has for itself.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// Who it is, once it is born.
+    pub fn id(&self) -> Option<&ProcessId> {
+        self.id.as_ref()
+    }
+
+    /// What it is, but for its token, lifeline and process.
+    pub fn draft(&self) -> &Holder {
+        &self.draft
+    }
+
+    /// Whether we are the reaper of its descendants.
+    pub fn adopts_orphans(&self) -> bool {
+        self.setting.adopts_orphans
     }
 
     /// When it was born, RFC 3339 UTC.
@@ -191,8 +226,13 @@ impl Job {
     }
 
     /// Reaps it; its PID is anybody's afterwards.
-    pub fn reap(self) -> io::Result<()> {
-        self.child.map_or(Ok(()), Child::reap)
+    pub fn reap(&mut self) -> io::Result<()> {
+        self.child.take().map_or(Ok(()), Child::reap)
+    }
+
+    /// Gives back what it had for itself, when nothing of it is left.
+    pub fn clear_away(&mut self) {
+        self.cgroup.take().iter().for_each(Cgroup::remove);
     }
 }
 
@@ -242,5 +282,6 @@ impl Nursery for Job {
         if let Some(child) = self.child.take() {
             child.abandon();
         }
+        self.cgroup.take().iter().for_each(Cgroup::remove);
     }
 }

@@ -5,9 +5,12 @@
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
 //! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
 
+pub mod cgroup;
 pub mod draft;
+pub mod drain;
 pub mod environment;
 pub mod job;
+pub mod limits;
 pub mod notify;
 pub mod policy;
 pub mod program;

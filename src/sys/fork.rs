@@ -278,3 +278,13 @@ pub fn signal_unreaped(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: as for the group.
     call(|| unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
+
+/// Whether the group that the child `pid` led, which is reaped, has no process left.
+///
+/// The number of a group that has is no other process's, and nobody else's group (see `alloc_pid` and
+/// `free_pid` in the kernel); that of an empty one may be by now, so this is no ground to signal.
+pub fn group_is_empty(pid: i32) -> bool {
+    // SAFETY: takes plain integers, and signal 0 only asks.
+    let asked = call(|| unsafe { libc::kill(-pid, 0) }.into());
+    asked.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+}

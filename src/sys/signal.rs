@@ -13,7 +13,9 @@ use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::{Duration, Instant};
 
+use super::poll::{Interest, wait_any};
 use super::retry::call;
 
 /// The size of the kernel's `sigset_t`, in bytes; the C libraries' type is larger.
@@ -125,6 +127,28 @@ impl SignalFd {
         Ok(Self(File::from(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })))
     }
 
+    /// Waits until there is a signal to read, or for the time; whether there is one. It may wake up
+    /// early.
+    pub fn wait(&self, until: Instant) -> io::Result<bool> {
+        self.wait_beside(&[], until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The same, or until one of these has something to say.
+    pub fn wait_beside(
+        &self,
+        others: &[(BorrowedFd<'_>, Interest)],
+        timeout: Duration,
+    ) -> io::Result<bool> {
+        let fds: Vec<_> = [(self.as_fd(), Interest::Readable)]
+            .into_iter()
+            .chain(others.iter().copied())
+            .collect();
+        match wait_any(&fds, Some(timeout), SignalSet::ALL) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false), // stopped, and continued
+            spoke => Ok(spoke?.first() == Some(&true)),
+        }
+    }
+
     /// Waits for the next signal.
     pub fn read(&self) -> io::Result<Arrival> {
         // struct signalfd_siginfo: 128 bytes; signo, errno, code, pid are its first four fields.
@@ -219,6 +243,14 @@ fn send_ourselves(signal: i32) {
     let me = std::process::id().cast_signed();
     // SAFETY: takes plain integers; the target is this very process.
     unsafe { libc::kill(me, signal) };
+}
+
+/// Makes this process the reaper of its descendants: they become its children when their parents are
+/// over (PR_SET_CHILD_SUBREAPER(2const), Linux 3.4). Its own children do not inherit that.
+pub fn adopt_orphans() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes one `unsigned long`.
+    call(|| unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong) }.into())
+        .map(drop)
 }
 
 /// The parent-death signal that this process inherited through exec; 0 when there is none.

@@ -49,6 +49,18 @@ pub fn reap_others(job: i32) -> io::Result<()> {
     }
 }
 
+/// Reaps every child that is over.
+pub fn reap_all() -> io::Result<()> {
+    loop {
+        match wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
     let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
     Ok(wait_for(libc::P_PID, id, options)?.map(|(_, ended)| ended))

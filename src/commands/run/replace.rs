@@ -24,7 +24,8 @@ pub(super) enum Replaced {
 impl Run<'_> {
     /// Ends whoever is in our way, and says so.
     pub(super) fn replace(&mut self, outlooks: &[Outlook]) -> Result<Replaced, Error> {
-        let (grace, mask) = (self.plan.kill_after, self.job.inherited_mask());
+        let (grace, mask) = (self.plan.limits.kill_after, self.job.inherited_mask());
+        let lock_timeout = self.plan.settings.lock_timeout;
         let chosen = self.plan.settings.state_dir.as_deref();
         let victims = |(target, outlook): (&Target, &Outlook)| {
             if outlook.is_ready() { Vec::new() } else { target.victims(&outlook.sight) }
@@ -32,7 +33,8 @@ impl Run<'_> {
         let victims: Vec<_> = self.targets.iter().zip(outlooks).map(victims).collect();
         // Nobody is ended in vain: all must be ours to end.
         for (target, victims) in self.targets.iter().zip(&victims) {
-            let ending = Ending { dir: &target.dir, observer: self.observer, grace, mask };
+            let ending =
+                Ending { dir: &target.dir, observer: self.observer, grace, lock_timeout, mask };
             let refused = ending.refusal(victims.clone());
             if let Some(why) = refused.and_then(|run| complaint(target.name(), &run, chosen)) {
                 return Ok(Replaced::Not(why));
@@ -44,9 +46,9 @@ impl Run<'_> {
                 continue;
             }
             outcome = Replaced::Gone;
-            let ending = Ending { dir: &target.dir, observer: self.observer, grace, mask };
+            let ending =
+                Ending { dir: &target.dir, observer: self.observer, grace, lock_timeout, mask };
             let runs = ending.end(victims, &mut target.patience)?;
-            let lock_timeout = self.plan.settings.lock_timeout;
             let (dir, patience) = (&target.dir, &mut target.patience);
             note(Transaction::new(dir, self.observer, patience, lock_timeout), &runs);
             for run in runs {

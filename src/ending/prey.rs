@@ -1,0 +1,177 @@
+//! A run that is to end: its job, what descends from it, and, where that holds the machine without
+//! either, its supervisor.
+
+use std::io;
+use std::time::Instant;
+
+use super::{AFTER_KILL, Ended, Ending, Fate, Sent, refused, sweep};
+use crate::identity::stat::Stat;
+use crate::identity::tree::{self, Tree};
+use crate::identity::verdict::Subject;
+use crate::identity::warrant::{Refusal, Role, warrant};
+use crate::look::Sight;
+use crate::machine::record::{HeldBy, Holder, State};
+use crate::protocol::Judged;
+use crate::protocol::amend::{Amend, Change};
+use crate::supervise::cgroup::Cgroup;
+use crate::sys::pidfd::PidFd;
+use crate::transaction::Transaction;
+
+/// A run that is to end.
+pub(super) struct Prey<'a> {
+    ended: Ended,
+    /// What descends from its job; once there was leave to signal that.
+    tree: Option<Tree<'a>>,
+}
+
+impl<'a> Prey<'a> {
+    /// A run that was not sent anything yet.
+    pub(super) fn new(run: Judged, ending: &Ending<'a>) -> Self {
+        let ended = Ended { run, signals: Vec::new(), fate: Fate::Holds };
+        let prey = Self { ended, tree: None };
+        prey.write_down(ending);
+        prey
+    }
+
+    /// Says in the record that it is to end: a supervisor tries no job again then. If that cannot be
+    /// said, a job that is tried again is met by the next signal.
+    fn write_down(&self, ending: &Ending<'_>) {
+        let Subject::Holder(holder) = &self.ended.run.subject else { return };
+        let mut patience = Default::default();
+        let Ending { dir, observer, lock_timeout, .. } = *ending;
+        let mut transaction = Transaction::new(dir, observer, &mut patience, lock_timeout);
+        let leftovers = holder.leftovers.clone();
+        let change = Change { state: State::Stopping, leftovers };
+        let _ = transaction.run(&mut Amend::new(holder.token, change, Vec::new()));
+    }
+
+    /// Whether there is still something to wait for.
+    pub(super) fn is_to_end(&self) -> bool {
+        matches!(self.ended.fate, Fate::Holds | Fate::Left(_))
+    }
+
+    /// What was done to it, and what became of it.
+    pub(super) fn ended(self) -> Ended {
+        self.ended
+    }
+
+    /// Handles on what is left of its job.
+    pub(super) fn left(&self) -> Vec<PidFd> {
+        self.tree.iter().flat_map(sweep::pidfds).collect()
+    }
+
+    /// Whether there are more than can be waited for.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.tree.iter().any(|tree| tree.members().count() > sweep::MAX_WATCHED)
+    }
+
+    /// Sees whether it still holds the machine, and what is left of its job.
+    pub(super) fn look(&mut self, sight: &Sight) {
+        let token = self.ended.run.subject.token();
+        let holds = sight.holding().any(|found| found.subject.token() == token);
+        let look = |tree: &mut Tree<'_>| tree.look().map_or(0, |()| tree.members().count());
+        let left = self.tree.as_mut().map_or(0, look);
+        match self.ended.fate {
+            Fate::Holds | Fate::Left(_) if holds => self.ended.fate = Fate::Holds,
+            Fate::Holds | Fate::Left(_) if left > 0 => self.ended.fate = Fate::Left(left),
+            Fate::Refused(_) if holds => {}
+            _ => self.ended.fate = Fate::Gone,
+        }
+    }
+
+    /// Sends it a signal, as it is by now.
+    pub(super) fn pursue(&mut self, signal: Sent, ending: &Ending<'a>, sight: &Sight) {
+        let token = self.ended.run.subject.token();
+        let now = sight.holding().find(|found| found.subject.token() == token);
+        let subject = now.map_or(&self.ended.run.subject, |now| &now.subject).clone();
+        match self.send(&subject, signal, ending) {
+            Ok(true) => self.ended.signals.push(signal),
+            Ok(false) => {}
+            Err(refusal) => self.ended.fate = Fate::Refused(refusal),
+        }
+    }
+
+    /// Signals whatever there is of it; whether there was anything.
+    fn send(
+        &mut self,
+        subject: &Subject,
+        signal: Sent,
+        ending: &Ending<'a>,
+    ) -> Result<bool, Refusal> {
+        let Ending { dir, observer, .. } = *ending;
+        let Subject::Holder(holder) = subject else { return Err(Refusal::NoProcess) };
+        let job = match warrant(dir, subject, Role::Job, observer) {
+            Err(Refusal::Over) => None,
+            warranted => Some(warranted?),
+        };
+        // A supervisor that is over, or another's, has nothing to add.
+        let supervisor = warrant(dir, subject, Role::Supervisor, observer).ok();
+        let tree = self.tree.get_or_insert_with(|| tree_of(holder, ending, supervisor.is_some()));
+        let was_sent = |sent: io::Result<()>| match sent.map_err(|e| refused(&e, subject)) {
+            Err(Refusal::Over) => Ok(false),
+            sent => sent.map(|()| true),
+        };
+        let to_job = |signal: i32| match &job {
+            Some(pidfd) => was_sent(signal_job(pidfd, holder, signal)),
+            None => Ok(false),
+        };
+        tree.look().map_err(|error| Refusal::Unclear(error.to_string()))?;
+        let mut sent = !tree.is_empty();
+        match signal {
+            Sent::Term => {
+                sent |= to_job(libc::SIGTERM)?;
+                sweep::signal_beyond_group(tree, libc::SIGTERM);
+                let _ = to_job(libc::SIGCONT); // it may be over by now
+                sweep::signal_beyond_group(tree, libc::SIGCONT);
+            }
+            Sent::Kill => {
+                sent |= to_job(libc::SIGKILL)?;
+                let again = |signal| drop(to_job(signal)); // once it could be, it is over by now
+                let process = [&holder.supervisor, &holder.job];
+                let pid = process.into_iter().flatten().next().map_or(0, |process| process.pid);
+                let cgroup = Cgroup::find(dir.name(), holder.token, pid).ok();
+                let cgroup = cgroup.filter(|_| supervisor.is_some());
+                let until = Instant::now() + AFTER_KILL;
+                sweep::kill(tree, again, cgroup.as_ref(), until)
+                    .map_err(|error| Refusal::Unclear(error.to_string()))?;
+            }
+        }
+        // Between two attempts, or when its job is over and it does not release.
+        if !sent
+            && holder.held_by == HeldBy::Supervisor
+            && let Some(supervisor) = &supervisor
+        {
+            sent |= was_sent(supervisor.signal(signal.number()))?;
+        }
+        Ok(sent)
+    }
+}
+
+fn tree_of<'a>(holder: &Holder, ending: &Ending<'a>, supervised: bool) -> Tree<'a> {
+    let job = holder.job.clone().unwrap_or_default();
+    let leads_group = leads_group(job.pid);
+    let supervisor = holder.supervisor.as_ref().filter(|_| supervised);
+    Tree::new(tree::Run {
+        dir: ending.dir,
+        token: holder.token,
+        uid: holder.uid,
+        leads_group,
+        job,
+        supervisor: supervisor.cloned(),
+    })
+}
+
+fn leads_group(pid: i32) -> bool {
+    Stat::read(pid).is_ok_and(|stat| stat.group == pid)
+}
+
+/// Signals a job, and its process group where it leads one.
+fn signal_job(pidfd: &PidFd, holder: &Holder, signal: i32) -> io::Result<()> {
+    let pid = holder.job.as_ref().map_or(0, |job| job.pid);
+    // While it lives, what was read under its PID is its own.
+    if leads_group(pid) && !pidfd.is_over()? {
+        pidfd.signal_group(pid, signal)
+    } else {
+        pidfd.signal(signal)
+    }
+}
