@@ -81,6 +81,12 @@ fn is_told(event: &Event, line: &[u8]) {
             assert_eq!(told["event"], "ended_unrecorded");
             assert_eq!(&serde_json::from_value::<LastRun>(read("run")).unwrap(), run);
         }
+        What::Retried { attempt, run, after_ms, command } => {
+            assert_eq!((read("event"), read("attempt")), (json!("retried"), json!(attempt)));
+            assert_eq!(read("after_ms"), json!(after_ms));
+            assert_eq!(&serde_json::from_value::<LastRun>(read("run")).unwrap(), run);
+            assert_eq!(&serde_json::from_value::<Vec<Argument>>(read("command")).unwrap(), command);
+        }
         What::StillRunning { after_ms, command } => {
             assert_eq!(
                 (read("event"), read("after_ms")),
@@ -133,11 +139,12 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
     let mut kinds = vec![
         What::Ended { run: run.clone(), command: words.clone() },
         What::NotRun { why: Why::Skipped, command: words.clone() },
-        What::StillRunning { after_ms: draw.magnitude(), command: words },
+        What::StillRunning { after_ms: draw.magnitude(), command: words.clone() },
         What::LeftRunning {
             processes: vec![Leftover { pid: -1, name: text(), unknown: Map::new() }],
         },
-        What::EndedUnrecorded { run },
+        What::EndedUnrecorded { run: run.clone() },
+        What::Retried { attempt: 1, run, after_ms: draw.magnitude(), command: words },
         What::PhantomCleared { reason: text(), proof: text(), holder: holder.clone() },
         What::ForceCleared { verdict: text(), uid: u32::MAX, holder: holder.clone() },
         What::Stopped { signals: vec![text()], uid: 0, holder },

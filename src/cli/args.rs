@@ -19,7 +19,7 @@ use crate::report::escape::escape_os;
 
 mod supervision;
 
-pub use supervision::{EndArgs, Leftovers};
+pub use supervision::{EndArgs, Leftovers, RetryArgs};
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
 #[derive(Debug, Parser)]
@@ -44,6 +44,9 @@ pub struct Top {
 
     #[command(flatten)]
     pub end: EndArgs,
+
+    #[command(flatten)]
+    pub retry: RetryArgs,
 
     #[command(flatten)]
     pub place: Place,

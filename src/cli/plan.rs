@@ -21,6 +21,7 @@ use crate::machine::record::{MAX_SLOTS, Mode};
 use crate::protocol::want::Want;
 use crate::report::escape::{escape, escape_os};
 use crate::supervise::limits::Limits;
+use crate::supervise::retries::{Retries, RetryOn};
 
 /// What to do.
 #[derive(Debug)]
@@ -106,6 +107,8 @@ pub struct RunPlan {
     pub limits: Limits,
     /// What to do about processes of the job that outlive it.
     pub leftovers: Leftovers,
+    /// Whether it is tried again.
+    pub retries: Retries,
     /// The exit status when it is busy.
     pub busy_exit: u8,
     /// Shown instead of the command line.
@@ -121,7 +124,7 @@ pub struct RunPlan {
 impl RunPlan {
     /// Whether the machine may be held when the job is over.
     pub fn outlives_its_job(&self) -> bool {
-        self.leftovers != Leftovers::Leave
+        self.leftovers != Leftovers::Leave || self.retries.count > 0
     }
 
     /// How it wants one of its machines; `holds` is what the job holds that it is part of.
@@ -140,6 +143,7 @@ pub struct Ask {
 }
 
 const STOP_GRACE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 const EX_TEMPFAIL: u8 = 75;
 
 /// Reads a command line; the error is a message for the user, exit 64.
@@ -205,6 +209,12 @@ fn plan_run(top: Top) -> Result<Plan, String> {
             kill_after: top.end.kill_after.unwrap_or(STOP_GRACE),
         },
         leftovers,
+        retries: Retries {
+            count: top.retry.retries.unwrap_or(0),
+            delay: top.retry.retry_delay.unwrap_or(RETRY_DELAY),
+            backoff: top.retry.retry_backoff,
+            on: top.retry.retry_on.unwrap_or_else(RetryOn::any),
+        },
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,

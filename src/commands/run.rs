@@ -1,5 +1,6 @@
 //! `jobguard -m NAME -- COMMAND`: plan → claim → supervise → release → exit.
 
+mod attempt;
 mod claim;
 mod cycle;
 mod give_up;
@@ -99,8 +100,8 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     let (state, told, contended) = (&state, false, false);
     let mut run = Run { plan: &plan, state, targets, observer: &observer, job, told, contended };
 
-    let Claimed::Held(held) = run.claim()? else { return Ok(Exit::Code(0)) };
-    let over = run.supervise(&held, &signals)?;
+    let Claimed::Held(mut held) = run.claim()? else { return Ok(Exit::Code(0)) };
+    let over = run.attempt(&mut held, &signals)?;
     run.end(held, over, &signals)
 }
 
@@ -194,8 +195,32 @@ struct HeldRun {
 impl Run<'_> {
     /// Releases the machine, reaps the job, and says how we are to end.
     fn end(mut self, mut held: Held, over: Over, signals: &SignalFd) -> Result<Exit, Error> {
-        let failure = self.job.failure();
-        let (ending, code) = match (&failure, over.overran, over.ended) {
+        let last = self.last_run(&over, held.started_at.clone());
+        self.release(&mut held, last);
+        // Last: until here its PID could not become another process's.
+        let _ = self.job.reap(); // a zombie that is not reaped goes when we go
+        self.end_the_rest(&held, &over, signals);
+        self.job.clear_away();
+        self.name_leftovers(&held);
+        match (over.failure, over.overran, over.signal, over.ended) {
+            (Some(Failure::Setup(source)), ..) => Err(Error::io("let the job begin")(source)),
+            (Some(Failure::Exec(source)), ..) => {
+                let word = Argument::from(self.plan.command[0].as_os_str());
+                Err(Error::Command { command: human::command_line(&[word]), source })
+            }
+            (None, _, Some(signal), _) => Ok(Exit::Signal(signal)),
+            (None, Some(libc::SIGKILL), ..) => Ok(Exit::Code(KILLED)),
+            (None, Some(_), ..) => Ok(Exit::Code(TIMED_OUT)),
+            (None, None, None, Ended::Exited(code)) => {
+                Ok(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX)))
+            }
+            (None, None, None, Ended::Signaled(signal)) => Ok(Exit::Signal(signal)),
+        }
+    }
+
+    /// How a job ended, for the record; the token is to be filled in.
+    fn last_run(&self, over: &Over, started_at: String) -> LastRun {
+        let (ended, code) = match (&over.failure, over.overran, over.ended) {
             (Some(Failure::Setup(error) | Failure::Exec(error)), ..) => {
                 (Ending::ExecFailed, error.raw_os_error())
             }
@@ -203,39 +228,14 @@ impl Run<'_> {
             (None, None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
             (None, None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
         };
-        self.drain(&held, &over, signals);
-        self.release(&mut held, ending, code);
-        // Last: until here its PID could not become another process's.
-        let _ = self.job.reap(); // a zombie that is not reaped goes when we go
-        self.end_the_rest(&held, &over, signals);
-        self.job.clear_away();
-        self.name_leftovers(&held);
-        if let (None, Some(signal)) = (&failure, over.overran) {
-            return Ok(Exit::Code(if signal == libc::SIGKILL { KILLED } else { TIMED_OUT }));
-        }
-        match (failure, over.ended) {
-            (Some(Failure::Setup(source)), _) => Err(Error::io("let the job begin")(source)),
-            (Some(Failure::Exec(source)), _) => {
-                let word = Argument::from(self.plan.command[0].as_os_str());
-                Err(Error::Command { command: human::command_line(&[word]), source })
-            }
-            (None, Ended::Exited(code)) => Ok(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX))),
-            (None, Ended::Signaled(signal)) => Ok(Exit::Signal(signal)),
-        }
+        let (started_at, ended_at, unknown) = (Some(started_at), now().0, Unknown::new());
+        LastRun { token: 0, ended, code, started_at, ended_at, unknown }
     }
 
     /// Gives the machines back, all at once: one whose lock somebody keeps must not keep the others. If
     /// that fails, a phantom stays, which the next run clears: the job's status is worth more than the
     /// reason.
-    fn release(&mut self, held: &mut Held, ended: Ending, code: Option<i32>) {
-        let last = LastRun {
-            token: 0,
-            ended,
-            code,
-            started_at: Some(held.started_at.clone()),
-            ended_at: now().0,
-            unknown: Unknown::new(),
-        };
+    fn release(&mut self, held: &mut Held, last: LastRun) {
         let (observer, lock_timeout) = (self.observer, self.plan.settings.lock_timeout);
         let releases = self.targets.iter_mut().zip(&mut held.runs).map(|(target, run)| {
             let last = LastRun { token: run.token, ..last.clone() };

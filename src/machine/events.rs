@@ -56,6 +56,17 @@ pub enum What {
         /// How.
         run: LastRun,
     },
+    /// A job failed, and is tried again by the same run.
+    Retried {
+        /// Which attempt it was, counted from one.
+        attempt: u32,
+        /// How it ended.
+        run: LastRun,
+        /// How long until the next, in milliseconds.
+        after_ms: u64,
+        /// Its command line.
+        command: Vec<Argument>,
+    },
     /// A run has taken as long as it was to be warned of.
     StillRunning {
         /// How long, in milliseconds.

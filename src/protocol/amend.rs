@@ -49,7 +49,7 @@ enum Step {
 }
 
 impl Amend {
-    /// A change of the run `token`, and the events that tell of it.
+    /// A change of the run `token`, and the events that tell of it if it is made.
     pub fn new(token: u64, change: Change, events: Vec<What>) -> Self {
         let events = events.into_iter().map(|what| (token, what)).collect();
         Self { step: Step::Start, token, change, events, outcome: Outcome::Done }
@@ -89,11 +89,13 @@ impl Amend {
         let mut record = seen.record;
         let Some(run) = record.holders.iter_mut().find(|run| run.token == self.token) else {
             self.outcome = Outcome::TakenOver;
+            self.events.clear();
             return self.log();
         };
         // Whoever said that it is to end means every attempt of it.
         if run.state == State::Stopping {
             self.outcome = Outcome::Stopping;
+            self.events.clear();
         } else {
             run.state = self.change.state;
         }

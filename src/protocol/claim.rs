@@ -1,5 +1,6 @@
 //! Taking a machine: from the lock to the open gate.
 
+use super::claims::Joint;
 use super::rewrite::{next_revision, phantom_event, with, without, without_run};
 use super::want::Standing;
 use super::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
@@ -183,6 +184,12 @@ impl Protocol for Claim {
     }
 }
 
+impl Joint for Claim {
+    fn is_granted(&self) -> bool {
+        matches!(self.step, Step::LeavingQueue)
+    }
+}
+
 impl Claim {
     fn go(&mut self, step: Step, act: Act) -> Next<Outcome> {
         self.step = step;
@@ -191,11 +198,6 @@ impl Claim {
 
     fn read(&mut self) -> Next<Outcome> {
         self.go(Step::Reading, Act::Read)
-    }
-
-    /// Whether the machine is ours but for the ticket and the lock, which are to be given back.
-    pub(super) fn is_granted(&self) -> bool {
-        matches!(self.step, Step::LeavingQueue)
     }
 
     /// Whether the plan is to take the machine: it fits beside those who hold it, and it is our turn.

@@ -14,8 +14,8 @@ use super::{Act, Answer, Next, Protocol};
 
 /// Claims under way, in the order of their machines; of one machine, just its claim.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Claims {
-    claims: Vec<Claim>,
+pub struct Claims<P = Claim> {
+    claims: Vec<P>,
     stage: Stage,
     /// Whom to tell what, before anything else is done.
     mail: VecDeque<(usize, Answer)>,
@@ -24,6 +24,14 @@ pub struct Claims {
     /// What each wants to do next, and waits for the others with.
     parked: Vec<Option<Act>>,
     outcomes: Vec<Option<Outcome>>,
+}
+
+/// What [`Claims`] runs for several machines as one.
+pub trait Joint: Protocol<Outcome = Outcome> {
+    /// Whether the machine is ours but for the ticket and the lock, which are to be given back.
+    fn is_granted(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,9 +57,9 @@ pub enum Step {
     Finish(Vec<Outcome>),
 }
 
-impl Claims {
+impl<P: Joint> Claims<P> {
     /// Claims that have not begun, at least one.
-    pub fn new(claims: Vec<Claim>) -> Self {
+    pub fn new(claims: Vec<P>) -> Self {
         let count = claims.len();
         let mail = (0..count).map(|index| (index, Answer::Begin)).collect();
         let (parked, outcomes) = (vec![None; count], vec![None; count]);

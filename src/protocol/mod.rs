@@ -1,11 +1,12 @@
 //! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
 //!
-//! [`claim::Claim`], [`release::Release`], [`clear::Clear`], [`withdraw::Withdraw`], [`amend::Amend`]
+//! [`claim::Claim`], [`release::Release`], [`clear::Clear`], [`withdraw::Withdraw`], [`again::Again`], [`amend::Amend`]
 //! and [`note::Note`] are machines without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
-//! [`claims::Claims`] runs claims of several machines as one. [`crate::transaction`] executes the
+//! [`claims::Claims`] runs claims, or further attempts, of several machines as one. [`crate::transaction`] executes the
 //! acts on the real state directory; a model can execute them on an imagined one. The order of the
 //! acts *is* the protocol, and it stands here and nowhere else.
 
+pub mod again;
 pub mod amend;
 pub mod claim;
 pub mod claims;

@@ -221,9 +221,14 @@ pub fn status_line(
     }
 }
 
-/// How a run ended, in a few words.
+/// How a run ended, and when, in a few words.
 pub fn last_run(last: &LastRun) -> String {
-    let how = match (last.ended, last.code) {
+    format!("{} at {}", how_it_ended(last), escape(&last.ended_at))
+}
+
+/// How a run ended, in a few words.
+pub fn how_it_ended(last: &LastRun) -> String {
+    match (last.ended, last.code) {
         (Ending::Exited, Some(code)) => format!("exited {code}"),
         (Ending::Exited, None) => "exited".to_owned(),
         (Ending::Signaled, Some(signal)) => format!("was killed by signal {signal}"),
@@ -232,6 +237,5 @@ pub fn last_run(last: &LastRun) -> String {
         (Ending::ExecFailed, _) => "could not be executed".to_owned(),
         (Ending::Lost, _) => "was lost".to_owned(),
         (Ending::Unknown, _) => "ended unseen".to_owned(),
-    };
-    format!("{how} at {}", escape(&last.ended_at))
+    }
 }

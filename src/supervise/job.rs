@@ -74,6 +74,7 @@ impl Job {
     }
 
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
+        (self.early, self.gate_error) = (SignalSet::EMPTY, None);
         let envp = self.setting.environment.with_tokens(tokens);
         let image = Image::new(self.program.path(), self.program.argv(), envp);
         let setup = Setup {

@@ -14,5 +14,6 @@ pub mod limits;
 pub mod notify;
 pub mod policy;
 pub mod program;
+pub mod retries;
 pub mod unit;
 pub mod watch;

@@ -79,6 +79,11 @@ pub const FOR_GROUP: [i32; 7] = [
     libc::SIGHUP,
 ];
 
+/// Whether this signal, sent to a supervisor, says that it is to end, and not to try its job again.
+pub fn ends_a_run(signal: i32) -> bool {
+    matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
+}
+
 /// Whether a job that was stopped by this signal of job control takes us with it: so the shell that
 /// started us sees what it would have seen of the job alone.
 pub fn stops_us(signal: i32, group: Group) -> bool {

@@ -1,12 +1,12 @@
 //! The loop: read a signal, do what the policy says, until the job is over.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::job::Job;
-use super::policy::{react, sender_of, stops_us};
-use crate::sys::signal::{Arrival, SignalFd, SignalSet, stop_ourselves};
-use crate::sys::wait::{Ended, reap_others, stopped_by};
+use super::policy::{ends_a_run, react, sender_of, stops_us};
+use crate::sys::signal::{Arrival, SignalFd, SignalSet, is_ignored, stop_ourselves};
+use crate::sys::wait::{Ended, reap_all, reap_others, stopped_by};
 
 /// The first process of a PID namespace, which inherits everybody's orphans.
 const INIT: i32 = 1;
@@ -18,12 +18,19 @@ pub struct Watch<'a> {
     signals: &'a SignalFd,
     /// Keys of the terminal that the job has had at its birth.
     early: SignalSet,
+    /// Somebody wants all of this to end.
+    is_to_end: bool,
 }
 
 impl<'a> Watch<'a> {
     /// A watch that begins.
     pub fn new(job: &'a Job, signals: &'a SignalFd) -> Self {
-        Self { job, signals, early: job.early() }
+        Self { job, signals, early: job.early(), is_to_end: false }
+    }
+
+    /// Whether somebody wants all of this to end, not this job alone.
+    pub fn is_to_end(&self) -> bool {
+        self.is_to_end
     }
 
     /// Goes on until the job is over, and says how it ended, or until the time is up: `None`. The job
@@ -44,12 +51,39 @@ impl<'a> Watch<'a> {
             let arrival = self.signals.read()?;
             let was_early = self.early.contains(arrival.signal);
             self.early = self.early.without(arrival.signal);
+            self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
             if let Some(ended) = on_signal(self.job, arrival, was_early)? {
                 return Ok(Some(ended));
             }
         }
     }
 }
+
+/// Sleeps until the time, or until somebody wants all of this to end: the signal that said so.
+///
+/// There is no job: what else is sent is meant for none.
+pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i32>> {
+    loop {
+        let now = Instant::now();
+        if until.is_some_and(|until| now >= until) {
+            return Ok(None);
+        }
+        if !signals.wait(until.unwrap_or(now + FOR_EVER))? {
+            continue;
+        }
+        let signal = signals.read()?.signal;
+        if ends_a_run(signal) && !is_ignored(signal)? {
+            return Ok(Some(signal));
+        }
+        if signal == libc::SIGTSTP {
+            stop_ourselves(signal)?;
+        }
+        reap_all()?;
+    }
+}
+
+/// Nobody waits longer without looking at the clock again.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
 fn on_signal(job: &Job, arrival: Arrival, early: bool) -> io::Result<Option<Ended>> {
     let ourselves = std::process::id().cast_signed();

@@ -177,15 +177,25 @@ impl AsRawFd for SignalFd {
 /// While it is ignored the kernel reaps children by itself, and their status is lost (wait(2),
 /// NOTES). The child gets the old disposition back.
 pub fn stop_ignoring_sigchld() -> io::Result<bool> {
-    // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: a null new action only queries; the other pointer is to a live sigaction.
-    call(|| unsafe { libc::sigaction(libc::SIGCHLD, ptr::null(), &mut action) }.into())?;
+    let action = disposition(libc::SIGCHLD)?;
     let reaps = action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0;
     if reaps {
         set_disposition(libc::SIGCHLD, libc::SIG_DFL)?;
     }
     Ok(reaps)
+}
+
+/// Whether a signal is ignored.
+pub fn is_ignored(signal: i32) -> io::Result<bool> {
+    Ok(disposition(signal)?.sa_sigaction == libc::SIG_IGN)
+}
+
+fn disposition(signal: i32) -> io::Result<libc::sigaction> {
+    // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null new action only queries; the other pointer is to a live sigaction.
+    call(|| unsafe { libc::sigaction(signal, ptr::null(), &mut action) }.into())?;
+    Ok(action)
 }
 
 /// Sets a signal to `SIG_DFL` or `SIG_IGN`.

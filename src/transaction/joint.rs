@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::machine::record::Holder;
 use crate::machine::ticket::Ticket;
 use crate::protocol::claim::Outcome;
-use crate::protocol::claims::{Claims, Step};
+use crate::protocol::claims::{Claims, Joint, Step};
 use crate::protocol::{Act, Answer};
 
 /// Brings the job into the world when the protocol says so.
@@ -27,9 +27,9 @@ pub trait Nursery {
 /// Runs claims to their end, in the order of their machines. After an error everything is undone, in
 /// reverse: the child, the lifelines, the locks. A record that names the child by then stays: a
 /// phantom.
-pub fn claim_all(
+pub fn claim_all<P: Joint>(
     transactions: &mut [Transaction<'_>],
-    claims: &mut Claims,
+    claims: &mut Claims<P>,
     nursery: &mut dyn Nursery,
 ) -> Result<Vec<Outcome>, Error> {
     let mut answer = Answer::Begin;

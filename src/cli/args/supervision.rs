@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::duration;
 use crate::cli::signal;
+use crate::supervise::retries::RetryOn;
 
 /// Options about the end of a job.
 #[derive(Debug, Args)]
@@ -34,6 +35,33 @@ pub struct EndArgs {
     /// What to do about processes of the job that outlive it [default: leave].
     #[arg(long, value_name = "WHAT", value_enum)]
     pub leftovers: Option<Leftovers>,
+}
+
+/// Options about trying a job again.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Retry options")]
+pub struct RetryArgs {
+    /// Try a job that failed again, so often at most; the machine is held throughout, and the last
+    /// attempt's status is ours.
+    #[arg(long, value_name = "N", value_parser = retries)]
+    pub retries: Option<u32>,
+
+    /// How long to wait before the job is tried again [default: 1].
+    #[arg(long, value_name = "DURATION", requires = "retries", allow_hyphen_values = true, value_parser = duration::parse)]
+    pub retry_delay: Option<Duration>,
+
+    /// Wait twice as long each time, up to an hour.
+    #[arg(long, requires = "retries")]
+    pub retry_backoff: bool,
+
+    /// Try again only after these ends: exit statuses (1,75,100-110), signal, timeout [default: every
+    /// failure].
+    #[arg(long, value_name = "ENDS", requires = "retries", allow_hyphen_values = true, value_parser = RetryOn::parse)]
+    pub retry_on: Option<RetryOn>,
+}
+
+fn retries(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("'{text}' is no number of retries"))
 }
 
 /// What to do about processes of a job that outlive it.

@@ -12,14 +12,14 @@ use crate::identity::tree::{self, Member, Tree};
 use crate::machine::events::What;
 use crate::machine::record::{Leftover, State, Unknown};
 use crate::protocol::Protocol;
-use crate::protocol::amend::{Amend, Change, Outcome};
+use crate::protocol::amend::{Amend, Change};
 use crate::protocol::note::Note;
 use crate::report::{human, output};
 use crate::supervise::drain::Drain;
 use crate::supervise::limits::{Countdown, Due};
 use crate::supervise::policy::Group;
 use crate::supervise::watch::Watch;
-use crate::sys::fork::group_is_empty;
+use crate::sys::fork::{Failure, group_is_empty};
 use crate::sys::signal::SignalFd;
 use crate::sys::wait::{Ended, await_end};
 use crate::transaction::{Transaction, misled};
@@ -27,6 +27,12 @@ use crate::transaction::{Transaction, misled};
 /// A job that is over.
 pub(super) struct Over {
     pub(super) ended: Ended,
+    /// Why it never began, if it did not.
+    pub(super) failure: Option<Failure>,
+    /// Somebody wanted all of this to end.
+    pub(super) is_to_end: bool,
+    /// By this signal, when there was no job to have it.
+    pub(super) signal: Option<i32>,
     /// The signal that ended it for overrunning.
     pub(super) overran: Option<i32>,
     /// When whoever of it is left is to be killed for that.
@@ -37,7 +43,7 @@ pub(super) struct Over {
 
 impl Run<'_> {
     /// Watches over the job, within its limits, until it is over.
-    pub(super) fn supervise(&self, held: &Held, signals: &SignalFd) -> Result<Over, Error> {
+    pub(super) fn supervise(&mut self, held: &Held, signals: &SignalFd) -> Result<Over, Error> {
         let begun = Instant::now();
         // A time that no clock reaches is none.
         let at = |ran: Option<Duration>| ran.and_then(|ran| begun.checked_add(ran));
@@ -62,13 +68,14 @@ impl Run<'_> {
                 }
             }
         };
-        let overran = countdown.ended_by();
+        let (overran, is_to_end) = (countdown.ended_by(), watch.is_to_end());
         let kill_at = overran.and_then(|_| at(countdown.next()));
         if overran.is_some() {
             let _ = tree.look(); // as long as its group is known to be its own; else those of before
         }
         let members = tree.members().copied().collect();
-        Ok(Over { ended, overran, kill_at, members })
+        let failure = self.job.failure();
+        Ok(Over { ended, failure, is_to_end, signal: None, overran, kill_at, members })
     }
 
     /// The processes of the run, whose job is born.
@@ -121,7 +128,6 @@ impl Run<'_> {
                 let name = signal::name(signal);
                 let limit = time(limits.timeout);
                 output::message(format!("{machines}: \"{job}\" ran for {limit}: sent {name}"));
-                self.amend(held, State::Stopping, &[]);
             }
             Due::Kill => {
                 let name = signal::name(limits.signal);
@@ -213,16 +219,19 @@ impl Run<'_> {
         }
     }
 
-    /// Says in the records what the run does by now; whether somebody wants it to end.
-    fn amend(&self, held: &Held, state: State, left: &[Member]) -> bool {
+    /// Says in the records what the run does by now.
+    fn amend(&self, held: &Held, state: State, left: &[Member]) {
         let leftovers: Vec<Leftover> = left.iter().take(MAX_NAMED).map(leftover).collect();
         let change = Change { state, leftovers };
-        let outcomes = self.tell_all(held, |token| Amend::new(token, change.clone(), Vec::new()));
-        outcomes.contains(&Outcome::Stopping)
+        self.tell_all(held, |token| Amend::new(token, change.clone(), Vec::new()));
     }
 
     /// Runs a protocol on each of our machines. What cannot be written down is so all the same.
-    fn tell_all<P: Protocol>(&self, held: &Held, protocol: impl Fn(u64) -> P) -> Vec<P::Outcome> {
+    pub(super) fn tell_all<P: Protocol>(
+        &self,
+        held: &Held,
+        protocol: impl Fn(u64) -> P,
+    ) -> Vec<P::Outcome> {
         let lock_timeout = self.plan.settings.lock_timeout;
         let tell = |(target, run): (&super::Target, &super::HeldRun)| {
             let mut patience = Patience::default();
