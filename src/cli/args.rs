@@ -19,7 +19,7 @@ use crate::report::escape::escape_os;
 
 mod supervision;
 
-pub use supervision::{EndArgs, Leftovers, RetryArgs};
+pub use supervision::{EndArgs, Leftovers, RerunArgs, RetryArgs};
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
 #[derive(Debug, Parser)]
@@ -29,7 +29,7 @@ pub use supervision::{EndArgs, Leftovers, RetryArgs};
     disable_help_subcommand = true,
     disable_help_flag = true,
     args_override_self = true,
-    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|stop|clear [OPTIONS]...",
+    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|stop|rerun|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]
@@ -47,6 +47,9 @@ pub struct Top {
 
     #[command(flatten)]
     pub retry: RetryArgs,
+
+    #[command(flatten)]
+    pub rerun: RerunArgs,
 
     #[command(flatten)]
     pub place: Place,
@@ -220,6 +223,15 @@ pub enum Subcommands {
         /// How long a job may take to end after TERM: 90, 0.5, 5m, 1h30m [default: 10].
         #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
         grace: Option<Duration>,
+    },
+    /// Repeat the last run of a machine that was lost and had --rerun-if-lost: the same command line, in
+    /// the same directory, as the same user. Exit: the job's; 0 when there is none.
+    Rerun {
+        /// The machine; of a run of several, the first by name.
+        #[arg(value_name = "NAME", value_parser = machine_parser())]
+        name: MachineName,
+        #[command(flatten)]
+        place: Place,
     },
     /// Remove phantoms from records; whoever may be alive is refused.
     #[command(override_usage = "jobguard clear NAME...|--all [OPTIONS]\n       \

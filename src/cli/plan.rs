@@ -27,7 +27,7 @@ use crate::supervise::retries::{Retries, RetryOn};
 #[derive(Debug)]
 pub enum Plan {
     /// Run a job.
-    Run(RunPlan),
+    Run(Box<RunPlan>),
     /// Say who holds a machine.
     Status {
         /// Which.
@@ -73,6 +73,13 @@ pub enum Plan {
         /// How to answer.
         ask: Ask,
     },
+    /// Repeat a lost run.
+    Rerun {
+        /// Of which machine.
+        machine: MachineName,
+        /// Where the state is.
+        settings: Settings,
+    },
     /// Remove phantoms.
     Clear {
         /// From which machines; `None`: all.
@@ -109,6 +116,14 @@ pub struct RunPlan {
     pub leftovers: Leftovers,
     /// Whether it is tried again.
     pub retries: Retries,
+    /// It is to be repeated if it is lost.
+    pub rerun_if_lost: bool,
+    /// What of the environment it has then, by name.
+    pub rerun_env: Vec<OsString>,
+    /// The lost run that it repeats.
+    pub repeats: Option<u64>,
+    /// What was typed, to type it again.
+    pub words: Vec<OsString>,
     /// The exit status when it is busy.
     pub busy_exit: u8,
     /// Shown instead of the command line.
@@ -161,10 +176,10 @@ pub fn plan(args: Vec<OsString>) -> Result<Plan, String> {
         }
         Err(error) => return help_or_complaint(&error),
     };
-    if top.run.machine.is_empty() { plan_look(top, &matches) } else { plan_run(top) }
+    if top.run.machine.is_empty() { plan_look(top, &matches) } else { plan_run(top, &args) }
 }
 
-fn plan_run(top: Top) -> Result<Plan, String> {
+fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
     let mut machines = top.run.machine;
     if top.command.is_empty() {
         let options: String = machines.iter().map(|name| format!("-m {name} ")).collect();
@@ -194,7 +209,7 @@ fn plan_run(top: Top) -> Result<Plan, String> {
     }
     let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero()); // as timeout(1)
     let mode = if top.run.shared { Mode::Shared } else { Mode::Exclusive };
-    Ok(Plan::Run(RunPlan {
+    Ok(Plan::Run(Box::new(RunPlan {
         machines,
         mode,
         slots: top.run.slots.unwrap_or(if top.run.shared { MAX_SLOTS } else { 1 }),
@@ -215,12 +230,17 @@ fn plan_run(top: Top) -> Result<Plan, String> {
             backoff: top.retry.retry_backoff,
             on: top.retry.retry_on.unwrap_or_else(RetryOn::any),
         },
+        rerun_if_lost: top.rerun.rerun_if_lost,
+        rerun_env: top.rerun.rerun_env,
+        repeats: top.rerun.repeat_of,
+        // `rerun` puts that word first.
+        words: args.iter().skip(1 + usize::from(top.rerun.repeat_of.is_some())).cloned().collect(),
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
         notify: top.run.notify,
         settings: Settings::resolve(top.place, Place::default())?,
-    }))
+    })))
 }
 
 fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
@@ -272,6 +292,10 @@ fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
             grace: grace.unwrap_or(STOP_GRACE),
             ask: ask(machine.common)?,
         },
+        Subcommands::Rerun { name, place } => {
+            let settings = Settings::resolve(place, top.place.clone())?;
+            Plan::Rerun { machine: name, settings }
+        }
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }
         }

@@ -4,6 +4,7 @@ mod clear;
 mod info;
 mod list;
 mod queue;
+mod rerun;
 mod run;
 mod status;
 mod stop;
@@ -35,7 +36,7 @@ const STATUS_UNKNOWN: u8 = 4;
 /// Executes a plan.
 pub fn execute(plan: Plan) -> Exit {
     match plan {
-        Plan::Run(plan) => run::run(plan),
+        Plan::Run(plan) => run::run(&plan),
         Plan::Status { machine, explain, ask } => {
             answer(status::status(&machine, explain, &ask), Some(STATUS_UNKNOWN))
         }
@@ -46,6 +47,7 @@ pub fn execute(plan: Plan) -> Exit {
         Plan::Stop { machine, token, grace, ask } => {
             answer(stop::stop(&machine, token, grace, &ask), None)
         }
+        Plan::Rerun { machine, settings } => rerun::rerun(&machine, settings),
         Plan::Clear { machines, force, ask } => {
             answer(clear::clear(machines.as_deref(), force, &ask), None)
         }

@@ -25,6 +25,7 @@ use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
 use crate::identity::verdict::Observer;
 use crate::machine::argument::Argument;
+use crate::machine::memo::Memo;
 use crate::machine::name::MachineName;
 use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
@@ -45,7 +46,7 @@ use crate::sys::wait::Ended;
 use crate::transaction::{Transaction, misled, now};
 
 /// Runs the job, and says how we are to end.
-pub(super) fn run(plan: RunPlan) -> Exit {
+pub(super) fn run(plan: &RunPlan) -> Exit {
     let busy_exit = plan.busy_exit;
     try_run(plan).unwrap_or_else(|error| {
         output::message(&error);
@@ -56,7 +57,7 @@ pub(super) fn run(plan: RunPlan) -> Exit {
     })
 }
 
-fn try_run(plan: RunPlan) -> Result<Exit, Error> {
+fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     // From here on a signal waits until there is a job to have it, or we sleep.
     let mask = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
     // Before any queue: nobody should wait for hours to learn of a typing error.
@@ -71,7 +72,7 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
     };
     let targets = plan.machines.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
     let observer = observer(&plan.settings, &state)?;
-    let (draft, group) = draft(&plan, &observer)?;
+    let (draft, group) = draft(plan, &observer)?;
     let mut environment =
         Environment::new(startup::environment(), holds, &plan.machines, state.path());
     if plan.notify.is_some() {
@@ -96,13 +97,25 @@ fn try_run(plan: RunPlan) -> Result<Exit, Error> {
         kernel,
         notifier,
     };
-    let job = Job::new(program, draft, setting);
+    let job = Job::new(program, draft, setting).kept_in(memo(plan, &state)?);
     let (state, told, contended) = (&state, false, false);
-    let mut run = Run { plan: &plan, state, targets, observer: &observer, job, told, contended };
+    let mut run = Run { plan, state, targets, observer: &observer, job, told, contended };
 
     let Claimed::Held(mut held) = run.claim()? else { return Ok(Exit::Code(0)) };
     let over = run.attempt(&mut held, &signals)?;
     run.end(held, over, &signals)
+}
+
+/// What it takes to repeat the run, if it is to be, and where that is kept.
+fn memo(plan: &RunPlan, state: &StateDir) -> Result<Option<(MachineDir, Memo)>, Error> {
+    if !plan.rerun_if_lost {
+        return Ok(None);
+    }
+    let cwd = std::env::current_dir().map_err(Error::io("find out our working directory"))?;
+    let memo =
+        Memo::new(&plan.words, cwd.into_os_string(), &startup::environment(), &plan.rerun_env);
+    let dir = state.machine(&plan.machines[0], Missing::Create)?.ok_or_else(misled)?;
+    Ok(Some((dir, memo)))
 }
 
 /// The exit status after a time limit, and where that took KILL, as those of timeout(1).
@@ -197,6 +210,7 @@ impl Run<'_> {
     fn end(mut self, mut held: Held, over: Over, signals: &SignalFd) -> Result<Exit, Error> {
         let last = self.last_run(&over, held.started_at.clone());
         self.release(&mut held, last);
+        self.job.forget();
         // Last: until here its PID could not become another process's.
         let _ = self.job.reap(); // a zombie that is not reaped goes when we go
         self.end_the_rest(&held, &over, signals);

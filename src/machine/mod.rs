@@ -5,6 +5,7 @@ pub mod events;
 pub mod holds;
 pub mod legacy;
 pub mod lock;
+pub mod memo;
 pub mod name;
 pub mod reading;
 pub mod record;

@@ -44,6 +44,9 @@ pub struct Record {
     /// How the last run ended.
     #[serde(default)]
     pub last: Option<LastRun>,
+    /// The last run that was lost and is to be repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Box<Lost>>,
     /// What has happened so far.
     #[serde(default)]
     pub counters: Counters,
@@ -62,6 +65,7 @@ impl Record {
             token: 0,
             holders: Vec::new(),
             last: None,
+            lost: None,
             counters: Counters::default(),
             unknown: Unknown::new(),
         }
@@ -130,6 +134,9 @@ pub struct Holder {
     pub user: Option<String>,
     /// When, RFC 3339 UTC; for people, it decides nothing.
     pub started_at: String,
+    /// It is to be repeated when it turns out to be a phantom.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rerun_if_lost: bool,
     /// Processes of its job that outlived it, and that the machine is held for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Leftover>,
@@ -227,6 +234,48 @@ pub struct LastRun {
     pub unknown: Unknown,
 }
 
+/// A run that was lost and is to be repeated. What takes to do so is in a file of its user's (see
+/// [`crate::machine::store::memos`]): this may be anybody's word.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lost {
+    /// Its token.
+    pub token: u64,
+    /// Its command line.
+    pub command: Vec<Argument>,
+    /// Shown instead of the command line.
+    #[serde(default)]
+    pub name: Option<Argument>,
+    /// Who started it.
+    #[serde(default)]
+    pub uid: u32,
+    /// Their name.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// When.
+    pub started_at: String,
+    /// When it was found lost.
+    pub lost_at: String,
+    /// Fields of a later version, kept.
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl Lost {
+    /// A holder that is lost.
+    pub fn new(holder: &Holder, lost_at: &str) -> Self {
+        Self {
+            token: holder.token,
+            command: holder.command.clone(),
+            name: holder.name.clone(),
+            uid: holder.uid,
+            user: holder.user.clone(),
+            started_at: holder.started_at.clone(),
+            lost_at: lost_at.to_owned(),
+            unknown: Unknown::new(),
+        }
+    }
+}
+
 /// In which way a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -243,6 +292,10 @@ pub enum Ending {
     Lost,
     /// Nobody saw how.
     Unknown,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(count: &u64) -> bool {

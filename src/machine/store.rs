@@ -3,6 +3,7 @@
 //! Nothing here decides anything; [`crate::protocol`] does.
 
 pub mod lifelines;
+pub mod memos;
 pub mod queue;
 pub mod sidecar;
 

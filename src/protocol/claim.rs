@@ -160,7 +160,10 @@ impl Protocol for Claim {
                 self.go(Step::Rereading, Act::Read)
             }
             (Step::Rereading, Answer::Seen(seen)) => {
-                let record = without_run(seen.record, self.plan.token);
+                let mut record = without_run(seen.record, self.plan.token);
+                if self.request.repeats.is_some() {
+                    record.lost = record.lost.or(self.plan.record.lost.take());
+                }
                 self.go(Step::Retracting, Act::Put(next_revision(record)))
             }
             (Step::Retracting, Answer::Changed) => self.go(Step::Rereading, Act::Read),
@@ -171,6 +174,7 @@ impl Protocol for Claim {
             (Step::Unlocking, Answer::Done) if self.is_ours() => {
                 self.go(Step::Opening, Act::OpenGate)
             }
+            (Step::Unlocking, Answer::Done) if !self.is_wanted() => Next::Finish(Outcome::NotLost),
             (Step::Unlocking, Answer::Done) => Next::Finish(Outcome::Busy {
                 cleared: std::mem::take(&mut self.plan.phantoms),
                 is_full: self.is_full,
@@ -203,7 +207,8 @@ impl Claim {
     /// Whether the plan is to take the machine: it fits beside those who hold it, and it is our turn.
     fn is_ours(&self) -> bool {
         let holding: Vec<Standing<'_>> = self.plan.holders.iter().map(Judged::standing).collect();
-        !self.is_refused
+        self.is_wanted()
+            && !self.is_refused
             && !self.queue.is_lost
             && self.queue.waiting.len() <= self.request.passes
             && self.request.want.fits(&holding)
@@ -237,7 +242,16 @@ impl Claim {
         }
     }
 
+    /// Whether the lost run that is to be repeated is still there, if that is what this is for.
+    fn is_wanted(&self) -> bool {
+        let lost = self.plan.record.lost.as_ref().map(|lost| lost.token);
+        self.request.repeats.is_none_or(|token| lost == Some(token))
+    }
+
     fn decide(&mut self) -> Next<Outcome> {
+        if !self.is_wanted() {
+            return self.go(Step::Unlocking, Act::Unlock);
+        }
         if self.is_ours() {
             return self.make_lifeline(self.plan.token);
         }
@@ -286,9 +300,13 @@ impl Claim {
             mode: self.request.want.mode,
             slots: self.request.want.slots,
             parent: self.plan.within,
+            rerun_if_lost: self.request.rerun_if_lost,
             ..holder
         };
-        let record = with(self.plan.record.clone(), holder, self.request.contended);
+        let mut record = with(self.plan.record.clone(), holder, self.request.contended);
+        if self.request.repeats.is_some() {
+            record.lost = None;
+        }
         self.go(Step::Putting, Act::Put(next_revision(record)))
     }
 }

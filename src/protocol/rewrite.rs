@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Judged;
 use crate::identity::verdict::{PhantomReason, Subject, Verdict};
 use crate::machine::events::What;
-use crate::machine::record::{Ending, Holder, LastRun, Record};
+use crate::machine::record::{Ending, Holder, LastRun, Lost, Record};
 
 /// The record without these phantoms: counted, and the last of them remembered as the last run.
 pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
@@ -23,6 +23,9 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
         }
         if let Subject::Holder(holder) = subject {
             over.insert(holder.token);
+            if holder.rerun_if_lost && reason.is_some() {
+                record.lost = Some(Box::new(Lost::new(holder, now)));
+            }
             record.token = record.token.max(holder.token); // no later run may get it again
             record.last = Some(LastRun {
                 token: holder.token,

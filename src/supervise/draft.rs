@@ -54,6 +54,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         uid: uid.as_raw(),
         user: user.map(|user| user.name),
         started_at: now().0,
+        rerun_if_lost: false,
         leftovers: Vec::new(),
         context: Context {
             systemd_unit: unit::own(),

@@ -13,7 +13,10 @@ use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
 use crate::machine::holds::Holds;
+use crate::machine::memo::Memo;
 use crate::machine::record::Holder;
+use crate::machine::store::MachineDir;
+use crate::machine::store::memos::Kept;
 use crate::machine::ticket::Ticket;
 use crate::report::human;
 use crate::sys::fork::{
@@ -39,6 +42,9 @@ pub struct Job {
     cgroup: Option<Cgroup>,
     pidfd: Option<PidFd>,
     gate_error: Option<io::Error>,
+    /// What it takes to repeat it, and where to keep that.
+    rerun: Option<(MachineDir, Memo)>,
+    memo: Option<Kept>,
 }
 
 /// How long an exec may take before its success is told unseen.
@@ -70,7 +76,32 @@ impl Job {
     pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
         let (early, gate_error) = (SignalSet::EMPTY, None);
         let (child, id, cgroup, pidfd) = (None, None, None, None);
-        Self { program, draft, setting, early, child, id, cgroup, pidfd, gate_error }
+        let (rerun, memo) = (None, None);
+        Self { program, draft, setting, early, child, id, cgroup, pidfd, gate_error, rerun, memo }
+    }
+
+    /// The same, with what it takes to repeat it kept there.
+    #[must_use]
+    pub fn kept_in(self, rerun: Option<(MachineDir, Memo)>) -> Self {
+        Self { rerun, ..self }
+    }
+
+    /// Removes what was kept: it need not be repeated.
+    pub fn forget(&mut self) {
+        if let (Some(_), Some((dir, memo))) = (self.memo.take(), &self.rerun) {
+            dir.forget_memo(memo.token);
+        }
+    }
+
+    /// Before it can be lost.
+    fn keep(&mut self, tokens: &[u64]) -> Result<(), Error> {
+        if let Some((dir, memo)) = &mut self.rerun
+            && self.memo.is_none()
+        {
+            memo.token = tokens.first().copied().unwrap_or_default();
+            self.memo = Some(dir.keep_memo(memo)?);
+        }
+        Ok(())
     }
 
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
@@ -246,6 +277,7 @@ fn fork(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
 
 impl Nursery for Job {
     fn fork(&mut self, tokens: &[u64], keep_out: &[RawFd]) -> Result<Holder, Error> {
+        self.keep(tokens)?;
         let job = self.fork_child(tokens, keep_out).map_err(Error::io("start the job"))?;
         self.draft.started_at = now().0;
         Ok(Holder { job: Some(job), ..self.draft.clone() })
@@ -279,6 +311,7 @@ impl Nursery for Job {
     }
 
     fn abandon(&mut self) {
+        self.forget();
         self.pidfd = None;
         if let Some(child) = self.child.take() {
             child.abandon();

@@ -1,6 +1,7 @@
 //! Options about how a job is watched over, and how it ends.
 #![allow(missing_docs, reason = "doc comments are help texts here; groups of options have none")]
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -58,6 +59,25 @@ pub struct RetryArgs {
     /// failure].
     #[arg(long, value_name = "ENDS", requires = "retries", allow_hyphen_values = true, value_parser = RetryOn::parse)]
     pub retry_on: Option<RetryOn>,
+}
+
+/// Options about a run that is lost.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Rerun options")]
+pub struct RerunArgs {
+    /// Keep what it takes to repeat this run (jobguard rerun NAME) if it turns out to be a phantom: cut
+    /// off by a reboot, or gone with its supervisor.
+    #[arg(long)]
+    pub rerun_if_lost: bool,
+
+    /// Environment variables to keep for that, beside PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, TZ, LANG
+    /// and LC_*; in a file that only you may read.
+    #[arg(long, value_name = "NAME,...", requires = "rerun_if_lost", value_delimiter = ',')]
+    pub rerun_env: Vec<OsString>,
+
+    /// The lost run that this one repeats; for `rerun` to use.
+    #[arg(long, value_name = "TOKEN", hide = true)]
+    pub repeat_of: Option<u64>,
 }
 
 fn retries(text: &str) -> Result<u32, String> {

@@ -29,6 +29,8 @@ enum Tried {
     Busy {
         is_full: bool,
     },
+    /// What was to be repeated is not there any more.
+    NotLost,
 }
 
 impl Run<'_> {
@@ -51,6 +53,11 @@ impl Run<'_> {
             let is_full = match self.try_claim(queueing)? {
                 Tried::Held(held) => return Ok(Claimed::Held(held)),
                 Tried::Busy { is_full } => is_full,
+                Tried::NotLost => {
+                    let machine = &self.plan.machines[0];
+                    output::message(format!("{machine}: the lost run was repeated meanwhile"));
+                    return Ok(Claimed::NotNeeded);
+                }
             };
             self.contended = true;
             match self.wait(if is_full { Some(Instant::now()) } else { until })? {
@@ -80,10 +87,14 @@ impl Run<'_> {
         let (lock_timeout, contended) = (self.plan.settings.lock_timeout, self.contended);
         let mut claims = Vec::new();
         let mut transactions = Vec::new();
-        for target in &mut self.targets {
+        for (index, target) in self.targets.iter_mut().enumerate() {
             let ticket = target.place.as_ref().map(|place| place.id);
             let (want, passes) = (target.want.clone(), std::mem::take(&mut target.passes));
-            let request = Request { want, contended, queueing, ticket, passes };
+            // One run is repeated once: its first machine knows.
+            let repeats = self.plan.repeats.filter(|_| index == 0);
+            let rerun_if_lost = self.plan.rerun_if_lost && index == 0;
+            let request =
+                Request { want, contended, queueing, ticket, passes, rerun_if_lost, repeats };
             claims.push(Claim::new(target.dir.name().as_str(), request));
             let mut transaction =
                 Transaction::new(&target.dir, self.observer, &mut target.patience, lock_timeout);
@@ -99,7 +110,7 @@ impl Run<'_> {
                 (transaction.lifeline, transaction.place)
             })
             .collect();
-        let (mut runs, mut full) = (Vec::new(), false);
+        let (mut runs, mut full, mut not_lost) = (Vec::new(), false, false);
         for ((target, (lifeline, place)), outcome) in
             self.targets.iter_mut().zip(done).zip(outcomes)
         {
@@ -113,12 +124,22 @@ impl Run<'_> {
                     full |= is_full;
                     cleared
                 }
+                Outcome::NotLost => {
+                    not_lost = true;
+                    Vec::new()
+                }
                 Outcome::Misled => return Err(misled()),
             };
             say_cleared(target.dir.name(), &cleared);
         }
+        if not_lost {
+            return Ok(Tried::NotLost);
+        }
         if runs.len() < self.targets.len() {
             return Ok(Tried::Busy { is_full: full });
+        }
+        if let (Some(lost), Some(target)) = (self.plan.repeats, self.targets.first()) {
+            target.dir.forget_memo(lost); // that is ours now
         }
         let started_at = self.job.started_at().to_owned();
         Ok(Tried::Held(Held { runs, started_at }))

@@ -22,6 +22,9 @@ pub enum Outcome {
         /// More wait already than we would wait with: we have no ticket.
         is_full: bool,
     },
+    /// The lost run that was to be repeated is not there any more: somebody else has, or it was never
+    /// lost. The lock is released, and nothing is left but a ticket that we had.
+    NotLost,
     /// The executor answered what was not asked: a defect.
     Misled,
 }
@@ -39,6 +42,10 @@ pub struct Request {
     pub ticket: Option<TicketId>,
     /// How many of those before it may be passed over: they have let the machine go by.
     pub passes: usize,
+    /// It is to be repeated if it is lost.
+    pub rerun_if_lost: bool,
+    /// The lost run that it repeats.
+    pub repeats: Option<u64>,
 }
 
 /// How a run waits.

@@ -344,3 +344,37 @@ fn what_it_is_part_of_may_have_lost_its_record() {
     act(&mut claim, made());
     assert_eq!(act(&mut claim, felt(&[7], &[])), Act::ReadAgain);
 }
+
+/// A machine that is free, and a loss that is, or is not, the one to be repeated.
+#[rstest::rstest]
+#[case(Some(6), true)]
+#[case(Some(5), false)]
+#[case(None, false)]
+fn a_loss_is_repeated_by_one(#[case] lost: Option<u64>, #[case] goes_on: bool) {
+    let request = Request { repeats: Some(6), rerun_if_lost: true, ..Request::default() };
+    let mut claim = Claim::new("m1", request);
+    act(&mut claim, Answer::Begin);
+    act(&mut claim, Answer::Done);
+    let free = match seen(&[]) {
+        Answer::Seen(mut seen) => {
+            let lost = lost.map(|token| crate::machine::record::Lost::new(&holder(token), ""));
+            seen.record.lost = lost.map(Box::new);
+            Answer::Seen(seen)
+        }
+        other => panic!("{other:?}"),
+    };
+    act(&mut claim, free);
+    let next = act(&mut claim, Answer::Queue(Queue::default()));
+    if !goes_on {
+        assert_eq!(next, Act::Unlock);
+        assert_eq!(end(&mut claim, Answer::Done), Outcome::NotLost);
+        return;
+    }
+    assert!(matches!(next, Act::MakeLifeline(_)), "{next:?}");
+    act(&mut claim, Answer::Made("1:1".to_owned()));
+    act(&mut claim, Answer::Felt(Felt::default()));
+    act(&mut claim, Answer::Done);
+    act(&mut claim, Answer::Done);
+    let record = put(act(&mut claim, Answer::Born(Box::new(holder(0)))));
+    assert_eq!((record.lost, record.holders[0].rerun_if_lost), (None, true));
+}

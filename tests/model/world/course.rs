@@ -65,7 +65,7 @@ fn claimed(outcomes: &[claim::Outcome]) -> Result<Then, Violation> {
     let is_had = |outcome: &claim::Outcome| match outcome {
         claim::Outcome::Granted { .. } => Some(true),
         claim::Outcome::Busy { .. } => Some(false),
-        claim::Outcome::Misled => None,
+        claim::Outcome::NotLost | claim::Outcome::Misled => None,
     };
     match outcomes.iter().map(is_had).collect::<Option<Vec<bool>>>() {
         Some(had) if had.iter().all(|had| *had) => Ok(Then::Granted),

@@ -74,6 +74,8 @@ impl World {
             queueing: process.role.queueing(),
             ticket: at.ticket,
             passes: at.passed.len(),
+            rerun_if_lost: false,
+            repeats: None,
         }
     }
 

@@ -1,0 +1,132 @@
+//! Memos of runs that are to be repeated if they are lost (`--rerun-if-lost`): a file each, which goes
+//! with its supervisor. A supervisor that was killed leaves it behind.
+//!
+//! What is in there is executed, so it must be its user's own word: a regular file that belongs to him,
+//! that only he may read or write, and that has no other name. Nobody else can make one, and one that was
+//! moved here says itself of which run it is.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::getuid;
+
+use super::MachineDir;
+use crate::error::Error;
+use crate::machine::memo::Memo;
+use crate::machine::record::SCHEMA;
+use crate::report::escape::escape_path;
+use crate::sys::file::{entries, fstat, open_dir, openat};
+use crate::sys::retry::retry;
+
+const MEMO: &str = "rerun.";
+
+/// The largest memo that is read, in bytes: the kernel allows no larger command line and environment
+/// (execve(2)), and a byte is four characters at most here.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// So many of those that were left behind stay: one of them is the run that was lost, and others may be
+/// phantoms that nobody has met yet.
+const KEPT: usize = 3;
+
+/// A memo that is kept as long as its run goes on. It is locked (flock(2)), so that others leave it alone.
+#[derive(Debug)]
+pub struct Kept {
+    _lock: File,
+}
+
+impl MachineDir {
+    /// Writes down what it takes to repeat a run, and removes what earlier ones left behind.
+    pub fn keep_memo(&self, memo: &Memo) -> Result<Kept, Error> {
+        self.sweep_memos();
+        let name = name(memo.token);
+        let written = self.write_memo(&name, memo).map_err(self.cannot("write", &name));
+        written.map(|lock| Kept { _lock: lock })
+    }
+
+    fn write_memo(&self, name: &str, memo: &Memo) -> io::Result<File> {
+        let bytes = serde_json::to_vec(memo)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let open = || openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        let opened: nix::Result<OwnedFd> = match open() {
+            Err(Errno::EEXIST) => {
+                self.unlink(name); // of a run whose record was lost, or planted
+                open()
+            }
+            opened => opened,
+        };
+        let mut file = File::from(opened?);
+        let _ = retry(|| file.try_lock()); // just made; whoever has it can remove it as well
+        file.write_all(&bytes).inspect_err(|_| self.unlink(name))?;
+        Ok(file)
+    }
+
+    /// What it takes to repeat the run `token` of our own; `None` when there is nothing to repeat: it came
+    /// to its end, though it could not be taken out of the record.
+    pub fn memo(&self, token: u64) -> Result<Option<Memo>, Error> {
+        let name = name(token);
+        let path = escape_path(&self.path.join(&name));
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let opened: nix::Result<OwnedFd> = openat(&self.fd, name.as_str(), flags, Mode::empty());
+        let file = match opened {
+            Err(Errno::ENOENT) => return Ok(None),
+            opened => File::from(opened.map_err(|errno| self.cannot("open", &name)(errno.into()))?),
+        };
+        let stat = fstat(&file).map_err(|errno| self.cannot("look at", &name)(errno.into()))?;
+        if stat.st_nlink == 0 {
+            return Ok(None); // since it was opened
+        }
+        let is_ours = stat.st_uid == getuid().as_raw()
+            && stat.st_mode & (libc::S_IFMT | 0o077) == libc::S_IFREG
+            && stat.st_nlink == 1;
+        if !is_ours {
+            return Err(Error::State(format!(
+                "'{path}' may be somebody else's word: what it says is not run"
+            )));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(self.cannot("read", &name))?;
+        let memo: Option<Memo> = serde_json::from_slice(&bytes).ok();
+        let memo = memo.filter(|memo| (memo.schema, memo.token) == (SCHEMA, token));
+        memo.map(Some).ok_or_else(|| {
+            Error::State(format!("'{path}' does not say how to repeat the run {token}"))
+        })
+    }
+
+    /// Removes a memo: its run is over, or repeated.
+    pub fn forget_memo(&self, token: u64) {
+        self.unlink(&name(token));
+    }
+
+    fn sweep_memos(&self) {
+        let listed = open_dir(&self.fd).and_then(|mut dir| entries(&mut dir)).unwrap_or_default();
+        let parse = |file: &str| {
+            let token = file.strip_prefix(MEMO)?.parse::<u64>().ok()?;
+            (name(token) == file).then_some(token)
+        };
+        let names = listed.iter().filter_map(|entry| entry.file_name().to_str().ok());
+        let mut tokens: Vec<u64> = names.filter_map(parse).collect();
+        tokens.sort_unstable();
+        let left =
+            tokens.into_iter().rev().filter_map(|token| Some((self.left_memo(token)?, token)));
+        // Each is locked until it is gone.
+        left.skip(KEPT).for_each(|(_lock, token)| self.forget_memo(token));
+    }
+
+    /// A memo whose supervisor is gone, locked; the lock goes with the file.
+    fn left_memo(&self, token: u64) -> Option<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let opened: nix::Result<OwnedFd> =
+            openat(&self.fd, name(token).as_str(), flags, Mode::empty());
+        let file = File::from(opened.ok()?); // another user's is that user's to remove
+        retry(|| file.try_lock()).is_ok().then_some(file)
+    }
+}
+
+fn name(token: u64) -> String {
+    format!("{MEMO}{token}")
+}
