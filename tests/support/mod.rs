@@ -201,15 +201,21 @@ impl Running {
     /// Waits for the next line of output; an empty string is the end.
     #[track_caller]
     pub fn line(&mut self) -> String {
+        self.line_within(PATIENCE).unwrap_or_else(|| panic!("no output within {PATIENCE:?}"))
+    }
+
+    /// The next line of output, if there is one within so long; an empty string is the end.
+    pub fn line_within(&mut self, within: Duration) -> Option<String> {
         let reader = self.lines.as_mut().expect("started with Running::start");
         if reader.buffer().is_empty() {
             let mut fds = [PollFd::new(reader.get_ref().as_fd(), PollFlags::POLLIN)];
-            let ready = poll(&mut fds, PollTimeout::try_from(PATIENCE).unwrap()).unwrap();
-            assert_ne!(ready, 0, "no output within {PATIENCE:?}");
+            if poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 0 {
+                return None;
+            }
         }
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        Some(line.trim_end().to_owned())
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -114,6 +114,27 @@ static int die(char **word) {
     errx(99, "survived signal %d", signal);
 }
 
+// probe orphan: makes an orphan that ends as soon as it is one, and says "reaped" when its new parent
+// has seen to it, "left" when it has not within some seconds.
+static int orphan(void) {
+    int ends[2];
+    pid_t parent, pid;
+    if (pipe(ends)) err(99, "pipe");
+    if (!(parent = fork())) {
+        parent = getpid();
+        pid = fork();
+        if (pid) return write(ends[1], &pid, sizeof pid) != sizeof pid;
+        while (getppid() == parent) poll(NULL, 0, 1);
+        return 0;
+    }
+    if (read(ends[0], &pid, sizeof pid) != sizeof pid) err(99, "read");
+    waitpid(parent, NULL, 0);
+    int tries = 500;
+    while (!kill(pid, 0) && --tries) poll(NULL, 0, 10);
+    SAY(tries ? "reaped\n" : "left\n");
+    return 0;
+}
+
 static void copy_file(FILE *out, const char *path, const char *only) {
     FILE *in = fopen(path, "re");
     char line[4096];
@@ -250,6 +271,7 @@ int main(int argc, char **argv, char **envp) {
     if (!strcmp(mode, "signals")) return signals(argv + 2);
     if (!strcmp(mode, "storm") && argc == 5) return storm(argv + 2);
     if (!strcmp(mode, "die") && argc == 3) return die(argv + 2);
+    if (!strcmp(mode, "orphan")) return orphan();
     if (!strcmp(mode, "report") && argc > 2) return report(argv + 2, argv, envp);
     if (!strcmp(mode, "launch")) return launch(argv + 2, envp);
     if (!strcmp(mode, "pty") && argc > 2) return pty(argv + 2);

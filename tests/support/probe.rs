@@ -77,6 +77,12 @@ impl Watched {
     #[track_caller]
     pub fn greet(mut guard: Running) -> Self {
         let line = guard.line();
+        Self::greeted(guard, &line)
+    }
+
+    /// A job that has said this.
+    #[track_caller]
+    pub fn greeted(guard: Running, line: &str) -> Self {
         let ids: Vec<i32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
         assert!(line.starts_with("ready ") && ids.len() == 3, "no greeting: {line:?}");
         let handle = PidFd::open(ids[0]).ok(); // it may be over by now
