@@ -129,7 +129,7 @@ static int orphan(void) {
     }
     if (read(ends[0], &pid, sizeof pid) != sizeof pid) err(99, "read");
     waitpid(parent, NULL, 0);
-    int tries = 500;
+    int tries = 300;
     while (!kill(pid, 0) && --tries) poll(NULL, 0, 10);
     SAY(tries ? "reaped\n" : "left\n");
     return 0;
