@@ -8,7 +8,7 @@ use libc::{SIGABRT, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1};
 use crate::support::probe::{Watched, executable, launch, probe, send};
 use crate::support::{Running, Sandbox, ends, run, state, until};
 use crate::table::{NONE, UNSEEN};
-use crate::wrapper::{MARK, Next, Wrapper, next, over};
+use crate::wrapper::{MARK, Wrapper, over};
 
 /// A wait status in words.
 pub fn status(status: ExitStatus) -> String {
@@ -126,11 +126,11 @@ pub fn wrapper_killed(wrapper: Wrapper) -> String {
     let mut job = Watched::start(&mut command, &[]);
     job.guard.signal(nix::sys::signal::Signal::SIGKILL);
     job.guard.wait();
-    let dead = job.guard.pid();
     if !over(job.job) {
         send(job.job, MARK);
     }
-    let goes_on = matches!(next(&mut job, dead, wrapper.patience()), Next::Line(_));
+    // Its answer, or the end of its output.
+    let goes_on = job.guard.line_within(wrapper.patience()).is_some_and(|line| !line.is_empty());
     let held = match wrapper {
         Wrapper::Jobguard => run(&mut sandbox.jobguard(["-n", "-m", "m", "true"])).code() == 75,
         Wrapper::Flock => {
