@@ -118,6 +118,7 @@ impl Wrapper {
         if self == Self::Bare {
             return Vec::new();
         }
+        // In a session of its own, and no parent of the wrapper.
         let delayed = "inject=kill,tgkill,pidfd_send_signal:delay_enter=20000";
         let strace = ["/usr/bin/strace", "-DDD", "-qq", "-o", "/dev/null", "-e", delayed];
         strace.into_iter().map(OsString::from).chain(self.words(sandbox)).collect()
@@ -126,9 +127,7 @@ impl Wrapper {
     /// A wrapper that leads a session without a terminal, in the state that the options of
     /// [`launch`](crate::support::probe::launch) describe; the job is to follow.
     pub fn launch(self, sandbox: &Sandbox, state: &[&str]) -> Command {
-        let mut command = bare(sandbox, state);
-        command.args(self.words(sandbox)).stderr(Stdio::null());
-        command
+        leads(sandbox, state, &self.words(sandbox))
     }
 
     /// The same with the job that prints its signals.
@@ -141,6 +140,13 @@ impl Wrapper {
     pub fn patience(self) -> Duration {
         if self.is_peer() { QUIET } else { PATIENCE }
     }
+}
+
+/// A session of its own for wrapper and job.
+pub fn leads(sandbox: &Sandbox, state: &[&str], words: &[OsString]) -> Command {
+    let mut command = bare(sandbox, state);
+    command.args(words).stderr(Stdio::null());
+    command
 }
 
 /// Who reads the script on a terminal.

@@ -72,8 +72,8 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "TERM while it starts",
         how: "300 starts, with TERM sent at moments spread evenly from the start of the wrapper to a \
-              while after the start of the job (of the others up to 900, until one is lost). Lost is a TERM that ended neither, and that the job \
-              never got.",
+              while after the start of the job, and 300 with TERM as soon as the wrapper has a child. \
+              Swallowed is a TERM that ended neither, and that the job never got.",
         measure: signals::early_term,
     },
     Row {
@@ -101,7 +101,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "the job can read the terminal",
-        how: "The job, started in the foreground by an interactive bash, reads a line that was typed.",
+        how: "`sh` without job control runs the wrapper, and its job reads a line that is typed.",
         measure: terminal::reads,
     },
     Row {
@@ -112,7 +112,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "the terminal after the end",
-        how: "`sh` without job control runs the wrapper, and then reads a line that is typed.",
+        how: "As the row before last, but `sh` itself reads when the wrapper is over.",
         measure: terminal::given_back,
     },
     Row {

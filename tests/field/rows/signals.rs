@@ -1,16 +1,16 @@
 //! What is sent to the wrapper, and what of it reaches the job.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use libc::{SIGCONT, SIGTERM, SIGUSR1};
 use nix::poll::ppoll;
 use nix::sys::time::TimeSpec;
 
-use crate::support::probe::{Watched, bare, probe, send};
+use crate::support::probe::{Watched, probe, send};
 use crate::support::{Running, Sandbox, until};
 use crate::table::NONE;
-use crate::wrapper::{Next, Wrapper, next, over, signals_had};
+use crate::wrapper::{Next, Wrapper, leads, next, over, signals_had};
 
 /// How often a thing is tried of which two may come, and look like one: of signals that are pending
 /// twice one is left, however slowly they were sent.
@@ -34,9 +34,8 @@ pub fn realtime(wrapper: Wrapper) -> String {
 fn sent(wrapper: Wrapper, signal: i32) -> String {
     let all = (0..TRIES).map(|_| {
         let sandbox = Sandbox::new();
-        let mut command = bare(&sandbox, &[]);
-        command.args(wrapper.slow_words(&sandbox)).stderr(Stdio::null());
-        let mut job = Watched::start(&mut command, &[]);
+        let words = wrapper.slow_words(&sandbox);
+        let mut job = Watched::start(&mut leads(&sandbox, &[], &words), &[]);
         let guard = job.guard.pid();
         send(guard, signal);
         what_came(&mut job, guard, &[], signal)
@@ -140,11 +139,14 @@ enum Early {
     Orphaned,
 }
 
-fn early_term_once(wrapper: Wrapper, sandbox: &Sandbox, moment: Duration) -> Early {
+/// Sends TERM at a moment of the start, or, without one, as soon as the wrapper has a child.
+fn early_term_once(wrapper: Wrapper, sandbox: &Sandbox, moment: Option<Duration>) -> Early {
     let mut command = wrapper.launch(sandbox, &[]);
     let mut guard = Running::start(command.arg(probe()).arg("signals"));
-    let moment = TimeSpec::from_duration(moment);
-    ppoll(&mut [], Some(moment), None).unwrap();
+    match moment {
+        Some(moment) => drop(ppoll(&mut [], Some(TimeSpec::from_duration(moment)), None).unwrap()),
+        None => child_appears(guard.pid()),
+    }
     send(guard.pid(), SIGTERM);
     let line = match guard.line_within(wrapper.patience()) {
         None => return Early::Swallowed,
@@ -161,30 +163,30 @@ fn early_term_once(wrapper: Wrapper, sandbox: &Sandbox, moment: Duration) -> Ear
     }
 }
 
-/// A peer that loses one in a hundred is to be caught each time.
-pub fn early_term(wrapper: Wrapper) -> String {
-    let rounds = if wrapper.is_peer() { 3 } else { 1 };
-    let mut answers = (0..rounds).map(|round| early_terms(wrapper, round > 0));
-    answers.find(|answer| answer != NEVER).unwrap_or_else(|| NEVER.to_owned())
+/// Waits for a child without sleeping, so as to be there at its birth.
+fn child_appears(wrapper: i32) {
+    let children = format!("/proc/{wrapper}/task/{wrapper}/children");
+    while !over(wrapper) && std::fs::read(&children).unwrap().is_empty() {
+        std::hint::spin_loop();
+    }
 }
 
-const NEVER: &str = "never lost";
-
-/// At moments that are spread over all of the start, or over its second half, where the fork is.
-fn early_terms(wrapper: Wrapper, late: bool) -> String {
+pub fn early_term(wrapper: Wrapper) -> String {
     let sandbox = Sandbox::new();
     let begin = Instant::now();
     wrapper.watched(&sandbox, &[]).end();
     let span = begin.elapsed() * 5 / 4;
-    let first = if late { span / 2 } else { Duration::ZERO };
-    let moments = (0..EARLY).map(|part| first + (span - first) * part / EARLY);
+    let spread = (0..EARLY).map(|part| Some(span * part / EARLY));
+    // Alone, the job has no birth but the start.
+    let at_birth = if wrapper == Wrapper::Bare { 0 } else { EARLY };
+    let moments = spread.chain(std::iter::repeat_n(None, at_birth as usize));
     let came: Vec<Early> =
         moments.map(|moment| early_term_once(wrapper, &sandbox, moment)).collect();
-    let count = |early: Early| came.iter().filter(|one| **one == early).count();
-    let (swallowed, orphaned) = (count(Early::Swallowed), count(Early::Orphaned));
-    println!("{wrapper:?}: of {EARLY} early TERM {swallowed} swallowed, {orphaned} left an orphan");
+    let sum = |early: Early| came.iter().filter(|one| **one == early).count();
+    let (all, swallowed, orphaned) = (came.len(), sum(Early::Swallowed), sum(Early::Orphaned));
+    println!("{wrapper:?}: of {all} early TERM {swallowed} swallowed, {orphaned} left an orphan");
     match (swallowed, orphaned) {
-        (0, 0) => NEVER,
+        (0, 0) => "never lost",
         (_, 0) => "sometimes swallowed",
         (0, _) => "orphans the job",
         _ => "sometimes swallowed, orphans the job",

@@ -14,7 +14,8 @@ use crate::wrapper::{Next, Shell, Wrapper, next, on_terminal};
 
 /// Types at the terminal.
 fn types(running: &mut Running, keys: &[u8]) {
-    running.child.stdin.as_mut().unwrap().write_all(keys).unwrap();
+    // A shell that cannot read may be gone by now.
+    drop(running.child.stdin.as_mut().unwrap().write_all(keys));
 }
 
 /// Wrapper and job.
@@ -123,12 +124,12 @@ pub fn background(wrapper: Wrapper) -> String {
     if in_foreground(shell) == group(shell) { "no" } else { "takes it from the shell" }.to_owned()
 }
 
-/// Whether a job in the foreground can read what is typed.
+/// Whether a script's job can read what is typed.
 pub fn reads(wrapper: Wrapper) -> String {
     let sandbox = Sandbox::new();
     let job = ["/bin/sh", "-c", "echo reading; read -r word; echo \"read: $word\""];
     let words = words(&wrapper.words(&sandbox), &job);
-    let mut running = on_terminal(&sandbox, Shell::Interactive, r#""$@"; :"#, &words);
+    let mut running = on_terminal(&sandbox, Shell::Plain, r#""$@"; :"#, &words);
     assert_eq!(running.line(), "reading");
     types(&mut running, b"word\n");
     match running.line_within(wrapper.patience()).as_deref() {
