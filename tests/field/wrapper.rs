@@ -12,8 +12,9 @@ use crate::support::{JOBGUARD, PATIENCE, Running, Sandbox, ends, run, sleeps, un
 /// all the time of [`PATIENCE`].
 pub const QUIET: Duration = Duration::from_secs(3);
 
-/// A signal that is sent after the one in question, as the end of what is read: SIGPWR.
-pub const MARK: i32 = libc::SIGPWR;
+/// A signal that is sent to the job after the one in question, as the end of what is read: of those
+/// that are pending the highest is taken last.
+pub const MARK: i32 = 64;
 
 /// Who stands between the caller and the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ use nix::sys::time::TimeSpec;
 use crate::support::probe::{Watched, probe, send};
 use crate::support::{Running, Sandbox, until};
 use crate::table::NONE;
-use crate::wrapper::{Next, Wrapper, leads, next, over, signals_had};
+use crate::wrapper::{MARK, Next, Wrapper, leads, next, over, signals_had};
 
 /// How often a thing is tried of which two may come, and look like one: of signals that are pending
 /// twice one is left, however slowly they were sent.
@@ -56,10 +56,16 @@ pub fn what_came(job: &mut Watched, guard: i32, said: &[String], signal: i32) ->
 /// The wrapper did not survive, and the job does not know.
 const ORPHAN: &str = "wrapper dies, job goes on";
 
-/// The answer of those that says most.
+/// The answer of those that says most; but a signal that came only sometimes is to be seen.
 pub fn most(all: impl Iterator<Item = String>) -> String {
-    all.max_by_key(|answer| (answer.starts_with(MORE), answer.len())).unwrap()
+    let all: Vec<String> = all.collect();
+    let lost = all.iter().any(|answer| answer == NEVER) && all.iter().any(|answer| answer != NEVER);
+    let most = all.into_iter().max_by_key(|answer| (answer.starts_with(MORE), answer.len()));
+    if lost { "not each time".to_owned() } else { most.unwrap() }
 }
+
+/// It did not come.
+const NEVER: &str = "no";
 
 /// Two or more: how many depends on how fast the job takes them.
 const MORE: &str = "more than once";
@@ -72,7 +78,7 @@ fn times(had: &[String], signal: i32) -> String {
         had.iter().filter(|line| line.starts_with(&number)).count()
     };
     let times = match count(signal) {
-        0 => "no",
+        0 => NEVER,
         1 => "once",
         _ => MORE,
     };
@@ -89,7 +95,7 @@ pub fn echo(wrapper: Wrapper) -> String {
     let guard = job.guard.pid();
     job.says("sent");
     match what_came(&mut job, guard, &[], SIGTERM).as_str() {
-        told @ ("no" | ORPHAN) => told.to_owned(),
+        told @ (NEVER | ORPHAN) => told.to_owned(),
         _ => "yes".to_owned(),
     }
 }
@@ -97,7 +103,6 @@ pub fn echo(wrapper: Wrapper) -> String {
 pub fn storm(wrapper: Wrapper) -> String {
     const COUNT: usize = 2000;
     const SIGNAL: i32 = 35;
-    const LAST: i32 = 64;
     let sandbox = Sandbox::new();
     let mut job = wrapper.watched(&sandbox, &[]);
     let guard = job.guard.pid();
@@ -106,12 +111,12 @@ pub fn storm(wrapper: Wrapper) -> String {
     let storm = Running::new(storm.spawn().unwrap());
     until("all are sent", || over(storm.pid()) || over(guard));
     if !over(guard) {
-        send(guard, LAST); // after all others: lower numbers are delivered first
+        send(guard, MARK);
     }
     let mut count = 0;
     loop {
         match next(&mut job, guard, wrapper.patience()) {
-            Next::Line(line) if line == format!("{LAST} user") => break,
+            Next::Line(line) if line == format!("{MARK} user") => break,
             Next::Line(_) => count += 1,
             Next::Over => return ORPHAN.to_owned(),
             Next::Nothing => return "the last is lost".to_owned(),

@@ -40,7 +40,11 @@ pub fn interrupt(wrapper: Wrapper) -> String {
         match next(&mut job, guard, wrapper.patience()) {
             Next::Nothing => "no".to_owned(),
             Next::Over => what_came(&mut job, guard, &[], SIGINT),
-            Next::Line(first) => what_came(&mut job, guard, &[first], SIGINT),
+            Next::Line(first) => {
+                // The terminal signals one after the other: the wrapper may not have it yet.
+                poll(&mut [], PollTimeout::from(50_u8)).unwrap();
+                what_came(&mut job, guard, &[first], SIGINT)
+            }
         }
     });
     most(all)
