@@ -31,6 +31,7 @@ use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
 use crate::machine::store::queue::place::Place;
+use crate::machine::used::Used;
 use crate::protocol::release::{self, Release};
 use crate::protocol::want::Want;
 use crate::report::{human, output};
@@ -208,7 +209,7 @@ struct HeldRun {
 impl Run<'_> {
     /// Releases the machine, reaps the job, and says how we are to end.
     fn end(mut self, mut held: Held, over: Over, signals: &SignalFd) -> Result<Exit, Error> {
-        let last = self.last_run(&over, held.started_at.clone());
+        let last = self.last_run(&over, held.started_at.clone(), self.job.used());
         self.release(&mut held, last);
         self.job.forget();
         // Last: until here its PID could not become another process's.
@@ -233,7 +234,7 @@ impl Run<'_> {
     }
 
     /// How a job ended, for the record; the token is to be filled in.
-    fn last_run(&self, over: &Over, started_at: String) -> LastRun {
+    fn last_run(&self, over: &Over, started_at: String, used: Used) -> LastRun {
         let (ended, code) = match (&over.failure, over.overran, over.ended) {
             (Some(Failure::Setup(error) | Failure::Exec(error)), ..) => {
                 (Ending::ExecFailed, error.raw_os_error())
@@ -243,7 +244,7 @@ impl Run<'_> {
             (None, None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
         };
         let (started_at, ended_at, unknown) = (Some(started_at), now().0, Unknown::new());
-        LastRun { token: 0, ended, code, started_at, ended_at, unknown }
+        LastRun { token: 0, ended, code, started_at, ended_at, used, unknown }
     }
 
     /// Gives the machines back, all at once: one whose lock somebody keeps must not keep the others. If

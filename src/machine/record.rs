@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::argument::Argument;
+use super::used::Used;
 use crate::identity::host::Host;
 use crate::identity::process::ProcessId;
 
@@ -229,6 +230,9 @@ pub struct LastRun {
     pub started_at: Option<String>,
     /// When it ended, or was found over.
     pub ended_at: String,
+    /// What it used, where that is known.
+    #[serde(flatten)]
+    pub used: Used,
     /// Fields of a later version, kept.
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -9,6 +9,7 @@ use super::environment::Environment;
 use super::notify::Notifier;
 use super::policy::{self, Group};
 use super::program::Program;
+use super::spent::Spent;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
@@ -18,12 +19,14 @@ use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::memos::Kept;
 use crate::machine::ticket::Ticket;
+use crate::machine::used::Used;
 use crate::report::human;
 use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
+use crate::sys::usage::usage;
 use crate::sys::wait::{Ended, peek};
 use crate::transaction::joint::Nursery;
 use crate::transaction::now;
@@ -45,6 +48,7 @@ pub struct Job {
     /// What it takes to repeat it, and where to keep that.
     rerun: Option<(MachineDir, Memo)>,
     memo: Option<Kept>,
+    spent: Spent,
 }
 
 /// How long an exec may take before its success is told unseen.
@@ -74,10 +78,23 @@ pub struct Setting {
 impl Job {
     /// A job that is not born yet.
     pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
-        let (early, gate_error) = (SignalSet::EMPTY, None);
+        let (early, gate_error, spent) = (SignalSet::EMPTY, None, Spent::default());
         let (child, id, cgroup, pidfd) = (None, None, None, None);
         let (rerun, memo) = (None, None);
-        Self { program, draft, setting, early, child, id, cgroup, pidfd, gate_error, rerun, memo }
+        Self {
+            program,
+            draft,
+            setting,
+            early,
+            child,
+            id,
+            cgroup,
+            pidfd,
+            gate_error,
+            rerun,
+            memo,
+            spent,
+        }
     }
 
     /// The same, with what it takes to repeat it kept there.
@@ -102,6 +119,22 @@ impl Job {
             self.memo = Some(dir.keep_memo(memo)?);
         }
         Ok(())
+    }
+
+    /// Notes what it used, when it is over and before it is reaped.
+    pub fn is_over(&mut self) {
+        // One that cannot be looked at any more has ended all the same.
+        self.spent.end(usage(self.pid()).ok().flatten());
+    }
+
+    /// What its last attempt used.
+    pub fn used_by_attempt(&self) -> Used {
+        self.spent.by_attempt()
+    }
+
+    /// What it has used in all attempts, and what we reaped of what it left behind.
+    pub fn used(&self) -> Used {
+        self.spent.in_all(self.child.is_none())
     }
 
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
@@ -288,6 +321,7 @@ impl Nursery for Job {
         let running = format!("running \"{}\" (PID {})", human::title(&self.draft), self.pid());
         // Before it: what the job says of itself comes later, and stays.
         self.setting.notifier.begins(&running);
+        self.spent.begin();
         self.gate_error = match self.child.as_mut().map(Child::open_gate) {
             // The child was killed meanwhile, which the watch will find out.
             Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,

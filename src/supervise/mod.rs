@@ -15,5 +15,6 @@ pub mod notify;
 pub mod policy;
 pub mod program;
 pub mod retries;
+pub mod spent;
 pub mod unit;
 pub mod watch;

@@ -13,4 +13,5 @@ pub mod rename;
 pub mod retry;
 pub mod signal;
 pub mod startup;
+pub mod usage;
 pub mod wait;
