@@ -17,8 +17,10 @@ use crate::machine::name::MachineName;
 use crate::machine::record::MAX_SLOTS;
 use crate::report::escape::escape_os;
 
+pub mod output;
 mod supervision;
 
+pub use output::OutputArgs;
 pub use supervision::{EndArgs, Leftovers, RerunArgs, RetryArgs};
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
@@ -50,6 +52,9 @@ pub struct Top {
 
     #[command(flatten)]
     pub rerun: RerunArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     #[command(flatten)]
     pub place: Place,

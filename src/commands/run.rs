@@ -39,6 +39,7 @@ use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Setting};
 use crate::supervise::notify::{self, Notifier};
+use crate::supervise::output::Output;
 use crate::supervise::program::Program;
 use crate::sys::fork::Failure;
 use crate::sys::signal::{SignalFd, SignalSet, adopt_orphans, stop_ignoring_sigchld};
@@ -72,6 +73,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
         Ok(Target::new(dir, plan.want(&holds, machine)))
     };
     let targets = plan.machines.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    let file = Output::plan(plan, &state)?;
     let observer = observer(&plan.settings, &state)?;
     let (draft, group) = draft(plan, &observer)?;
     let mut environment =
@@ -98,7 +100,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
         kernel,
         notifier,
     };
-    let job = Job::new(program, draft, setting).kept_in(memo(plan, &state)?);
+    let job = Job::new(program, draft, setting).kept_in(memo(plan, &state)?).writing_to(file);
     let (state, told, contended) = (&state, false, false);
     let mut run = Run { plan, state, targets, observer: &observer, job, told, contended };
 
@@ -217,7 +219,7 @@ impl Run<'_> {
         self.end_the_rest(&held, &over, signals);
         self.job.clear_away();
         self.name_leftovers(&held);
-        match (over.failure, over.overran, over.signal, over.ended) {
+        let exit = match (over.failure, over.overran, over.signal, over.ended) {
             (Some(Failure::Setup(source)), ..) => Err(Error::io("let the job begin")(source)),
             (Some(Failure::Exec(source)), ..) => {
                 let word = Argument::from(self.plan.command[0].as_os_str());
@@ -230,7 +232,9 @@ impl Run<'_> {
                 Ok(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX)))
             }
             (None, None, None, Ended::Signaled(signal)) => Ok(Exit::Signal(signal)),
-        }
+        };
+        self.job.show_output(!matches!(exit, Ok(Exit::Code(0))));
+        exit
     }
 
     /// How a job ended, for the record; the token is to be filled in.

@@ -141,6 +141,9 @@ pub struct Holder {
     /// Processes of its job that outlived it, and that the machine is held for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Leftover>,
+    /// The file that its output goes to, where that is not its supervisor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Argument>,
     /// Under what it was started.
     #[serde(default)]
     pub context: Context,

@@ -91,6 +91,9 @@ fn holder_lines(page: &mut Page, observed: &Observed) {
             if let Some(cwd) = &holder.cwd {
                 page.line("Directory", &escape_os(&cwd.0));
             }
+            if let Some(output) = &holder.output {
+                page.line("Output", &escape_os(&output.0));
+            }
             page.line("User", &user(holder));
             page.line("Supervisor PID", &pid(holder.supervisor.as_ref()));
             let host = &holder.host;

@@ -7,29 +7,31 @@ use std::time::Duration;
 use super::cgroup::Cgroup;
 use super::environment::Environment;
 use super::notify::Notifier;
+use super::output::Output;
 use super::policy::{self, Group};
 use super::program::Program;
 use super::spent::Spent;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
+use crate::machine::argument::Argument;
 use crate::machine::holds::Holds;
 use crate::machine::memo::Memo;
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::memos::Kept;
 use crate::machine::ticket::Ticket;
-use crate::machine::used::Used;
 use crate::report::human;
 use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
-use crate::sys::usage::usage;
 use crate::sys::wait::{Ended, peek};
 use crate::transaction::joint::Nursery;
 use crate::transaction::now;
+
+mod traces;
 
 /// What a job is made from, and the job once it is born.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct Job {
     rerun: Option<(MachineDir, Memo)>,
     memo: Option<Kept>,
     spent: Spent,
+    /// Where its output goes, when not where ours does.
+    output: Option<Output>,
 }
 
 /// How long an exec may take before its success is told unseen.
@@ -94,6 +98,7 @@ impl Job {
             rerun,
             memo,
             spent,
+            output: None,
         }
     }
 
@@ -121,22 +126,6 @@ impl Job {
         Ok(())
     }
 
-    /// Notes what it used, when it is over and before it is reaped.
-    pub fn is_over(&mut self) {
-        // One that cannot be looked at any more has ended all the same.
-        self.spent.end(usage(self.pid()).ok().flatten());
-    }
-
-    /// What its last attempt used.
-    pub fn used_by_attempt(&self) -> Used {
-        self.spent.by_attempt()
-    }
-
-    /// What it has used in all attempts, and what we reaped of what it left behind.
-    pub fn used(&self) -> Used {
-        self.spent.in_all(self.child.is_none())
-    }
-
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
         (self.early, self.gate_error) = (SignalSet::EMPTY, None);
         let envp = self.setting.environment.with_tokens(tokens);
@@ -146,6 +135,7 @@ impl Job {
             ignore_sigchld: self.setting.ignore_sigchld,
             own_group: self.setting.group == Group::Own,
             dies_with_supervisor: self.draft.dies_with_supervisor,
+            gets_output: self.output.is_some(),
             close,
         };
         let child = self.child.insert(fork(&image, setup)?);
@@ -313,6 +303,9 @@ impl Nursery for Job {
         self.keep(tokens)?;
         let job = self.fork_child(tokens, keep_out).map_err(Error::io("start the job"))?;
         self.draft.started_at = now().0;
+        let output = self.output.as_mut();
+        let path = output.map(|output| output.is_for(tokens, &self.draft.started_at));
+        self.draft.output = path.map(|path| Argument::from(path.as_os_str()));
         Ok(Holder { job: Some(job), ..self.draft.clone() })
     }
 
@@ -322,12 +315,13 @@ impl Nursery for Job {
         // Before it: what the job says of itself comes later, and stays.
         self.setting.notifier.begins(&running);
         self.spent.begin();
-        self.gate_error = match self.child.as_mut().map(Child::open_gate) {
+        self.gate_error = match self.let_through() {
             // The child was killed meanwhile, which the watch will find out.
-            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            // Memory was short: the child ends by itself, and the watch will see that, too.
-            Some(Err(error)) => Some(error),
-            Some(Ok(())) | None => None,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            // Its output cannot go where it should, or memory was short: the child ends by itself, and
+            // the watch will see that, too.
+            Err(error) => Some(error),
+            Ok(()) => None,
         };
         if self.setting.notifier.says_ready()
             && self.gate_error.is_none()

@@ -12,6 +12,7 @@ pub mod environment;
 pub mod job;
 pub mod limits;
 pub mod notify;
+pub mod output;
 pub mod policy;
 pub mod program;
 pub mod retries;

@@ -7,6 +7,7 @@
 pub mod file;
 pub mod fork;
 mod own_pid;
+mod pass;
 pub mod pidfd;
 pub mod poll;
 pub mod rename;
