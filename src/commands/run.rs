@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use claim::Claimed;
 use supervise::Over;
 
-use super::observer;
+use super::{fail, observer};
 use crate::Exit;
 use crate::cli::args::Leftovers;
 use crate::cli::plan::RunPlan;
@@ -41,8 +41,9 @@ use crate::supervise::job::{Job, Setting};
 use crate::supervise::notify::{self, Notifier};
 use crate::supervise::output::Output;
 use crate::supervise::program::Program;
+use crate::sys::disposition::stop_ignoring_sigchld;
 use crate::sys::fork::Failure;
-use crate::sys::signal::{SignalFd, SignalSet, adopt_orphans, stop_ignoring_sigchld};
+use crate::sys::signal::{SignalFd, SignalSet, adopt_orphans, block_all};
 use crate::sys::startup;
 use crate::sys::wait::Ended;
 use crate::transaction::{Transaction, misled, now};
@@ -51,17 +52,14 @@ use crate::transaction::{Transaction, misled, now};
 pub(super) fn run(plan: &RunPlan) -> Exit {
     let busy_exit = plan.busy_exit;
     try_run(plan).unwrap_or_else(|error| {
-        output::message(&error);
-        Exit::Code(match error {
-            Error::Busy(_) => busy_exit,
-            error => error.exit_code(),
-        })
+        let code = if matches!(error, Error::Busy(_)) { busy_exit } else { error.exit_code() };
+        fail(&error, code)
     })
 }
 
 fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     // From here on a signal waits until there is a job to have it, or we sleep.
-    let mask = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
+    let mask = block_all().map_err(Error::io("block signals"))?;
     // Before any queue: nobody should wait for hours to learn of a typing error.
     let program = Program::find(&plan.command)?;
     let path = locate(plan.settings.state_dir.as_deref())?;
@@ -83,7 +81,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     }
     let notifier = Notifier::new(plan.notify);
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
-    let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
+    let signals = SignalFd::open(SignalSet::ALL).map_err(Error::io("open a signalfd"))?;
     let adopts_orphans = plan.leftovers != Leftovers::Leave;
     let own_cgroup = plan.leftovers == Leftovers::Kill;
     if adopts_orphans {

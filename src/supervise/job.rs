@@ -26,7 +26,7 @@ use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
 use crate::sys::pidfd::PidFd;
-use crate::sys::signal::SignalSet;
+use crate::sys::signal::{Arrival, SignalSet};
 use crate::sys::wait::{Ended, peek};
 use crate::transaction::joint::Nursery;
 use crate::transaction::now;
@@ -40,7 +40,7 @@ pub struct Job {
     /// Everything the record says of the holder but token, lifeline and job.
     draft: Holder,
     setting: Setting,
-    /// Keys of the terminal that came before it was born, and that it has had from us.
+    /// Signals that came before its gate was open, to us and to it.
     early: SignalSet,
     child: Option<Child>,
     id: Option<ProcessId>,
@@ -53,6 +53,13 @@ pub struct Job {
     spent: Spent,
     /// Where its output goes, when not where ours does.
     output: Option<Output>,
+}
+
+/// The blocked signals that wait to be delivered to a process.
+fn pending_of(pid: i32) -> Option<SignalSet> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let shared = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+    u64::from_str_radix(shared.trim(), 16).ok().map(SignalSet)
 }
 
 /// How long an exec may take before its success is told unseen.
@@ -148,7 +155,19 @@ impl Job {
                 machine.zip(token).and_then(|(m, t)| Cgroup::make(m, *t, child.pid()).ok());
         }
         let id = self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())?;
+        self.note_what_our_group_was_sent();
         Ok(self.id.insert(id).clone())
+    }
+
+    /// A child that leads its own group was born into ours: what somebody sent to that a moment
+    /// earlier waits behind the gate with it, and with us. Mostly there is nothing to look for.
+    fn note_what_our_group_was_sent(&mut self) {
+        self.early = SignalSet::EMPTY;
+        let ours = SignalSet::pending().unwrap_or(SignalSet::EMPTY);
+        if self.setting.group == Group::Own && ours != SignalSet::EMPTY {
+            let its = pending_of(self.pid()).unwrap_or(SignalSet::EMPTY);
+            self.early = SignalSet(ours.0 & its.0);
+        }
     }
 
     /// Sends a child in our group the keys that were pressed before it was born: the terminal sent
@@ -211,7 +230,7 @@ impl Job {
         self.setting.notifier.waits(what_for);
     }
 
-    /// Keys of the terminal that came before it was born: they wait for us, too, but it has had them.
+    /// Signals that came before its gate was open: they wait for us, too, but it has had them.
     pub fn early(&self) -> SignalSet {
         self.early
     }
@@ -238,46 +257,57 @@ impl Job {
     /// # Errors
     /// `EPERM`: it runs under another user by now.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.pass_on(Arrival::plain(signal))
+    }
+
+    /// Sends it a signal as it came to us.
+    ///
+    /// # Errors
+    /// `EPERM`: it runs under another user by now. `EAGAIN`: it has as many queued as it may have.
+    pub fn pass_on(&self, arrival: Arrival) -> io::Result<()> {
         if self.setting.group == Group::Own {
-            match self.signal_group(signal) {
+            match self.pass_on_to_group(arrival) {
                 // It has moved to another group, which is none of ours.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 result => return result,
             }
         }
         match &self.pidfd {
-            Some(pidfd) => pidfd.signal(signal),
-            None => signal_unreaped(self.pid(), signal),
+            Some(pidfd) => pidfd.pass_on(arrival),
+            None => signal_unreaped(self.pid(), arrival.signal),
         }
     }
 
-    fn signal_group(&self, signal: i32) -> io::Result<()> {
+    fn pass_on_to_group(&self, arrival: Arrival) -> io::Result<()> {
         match &self.pidfd {
-            Some(pidfd) => pidfd.signal_group(self.pid(), signal),
-            None => signal_unreaped_group(self.pid(), signal),
+            Some(pidfd) => pidfd.pass_on_to_group(self.pid(), arrival),
+            None => signal_unreaped_group(self.pid(), arrival.signal),
         }
     }
 
-    /// Whether the process `pid` is the job, in its own group, or a descendant of it.
-    pub fn is_related(&self, pid: i32) -> bool {
+    /// Whether the process `pid` is the job, in its own group, or a descendant of it; `None` when
+    /// there is no such process any more.
+    pub fn is_related(&self, pid: i32) -> Option<bool> {
         /// Deeper trees than this are not followed: somebody may fork faster than we climb.
         const MAX_DEPTH: u32 = 64;
         let job = self.pid();
         let mut current = pid;
         for _ in 0..MAX_DEPTH {
             if current == job {
-                return true;
+                return Some(true);
             }
-            let Ok(stat) = Stat::read(current) else { return false };
+            let Ok(stat) = Stat::read(current) else {
+                return (current != pid).then_some(false);
+            };
             if self.setting.group == Group::Own && stat.group == job {
-                return true;
+                return Some(true);
             }
             if stat.parent <= 1 {
-                return false;
+                return Some(false);
             }
             current = stat.parent;
         }
-        false
+        Some(false)
     }
 
     /// Reaps it; its PID is anybody's afterwards.

@@ -3,12 +3,15 @@
 //! [`mod@unit`] says under which service we run, and [`notify`] tells its manager how we do.
 //!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
-//! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
+//! itself; [`watch`] is the loop, which only reads signals and has [`forward`] do what the policy says;
+//! [`init`] is what differs for the first process of a PID namespace.
 
 pub mod cgroup;
 pub mod draft;
 pub mod drain;
 pub mod environment;
+pub mod forward;
+pub mod init;
 pub mod job;
 pub mod limits;
 pub mod notify;

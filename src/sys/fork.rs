@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::disposition::set_disposition;
 use super::own_pid::OwnPid;
 use super::pass::{self, receive_as_output};
 use super::poll::{Interest, wait_any};
 use super::retry::{call, retry};
-use super::signal::{SignalSet, set_disposition};
+use super::signal::{SignalSet, send_ourselves};
 use super::wait;
 
 /// Everything exec needs, laid out before the fork: the child must not allocate.
@@ -142,7 +143,12 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) -> Result
         }
     }
     if setup.ignore_sigchld {
+        // That takes one away which is pending, and which somebody sent to the job before it was here.
+        let waits = SignalSet::pending().map_err(errno_of)?.contains(libc::SIGCHLD);
         set_disposition(libc::SIGCHLD, libc::SIG_IGN).map_err(errno_of)?;
+        if waits {
+            send_ourselves(libc::SIGCHLD);
+        }
     }
     // Last: a signal that came early acts from here on as the job's dispositions say.
     setup.mask.set_mask().map(drop).map_err(errno_of)

@@ -39,9 +39,14 @@ pub fn launch(sandbox: &Sandbox, state: &[&str], guard: &[&str]) -> Command {
 
 /// The same without jobguard.
 pub fn bare(sandbox: &Sandbox, state: &[&str]) -> Command {
+    apart(sandbox, "setsid", state)
+}
+
+/// Without jobguard, and apart from us: `setsid` or `setpgid`.
+pub fn apart(sandbox: &Sandbox, how: &str, state: &[&str]) -> Command {
     let mut command = Command::new(probe());
     // Whatever the tests themselves were started with: a shell's background job ignores INT.
-    command.args(["launch", "setsid", "ignore=0", "mask=0"]).args(state).arg("--");
+    command.args(["launch", how, "ignore=0", "mask=0"]).args(state).arg("--");
     sandbox.confine(&mut command);
     command
 }
