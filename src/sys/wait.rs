@@ -42,10 +42,14 @@ pub fn reap(pid: i32) -> io::Result<Option<Ended>> {
 pub fn reap_others(job: i32) -> io::Result<()> {
     loop {
         let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        match wait_for(libc::P_ALL, 0, look)? {
-            Some((orphan, _)) if orphan != job => wait(orphan, libc::WEXITED | libc::WNOHANG)?,
-            _ => return Ok(()),
-        };
+        match wait_for(libc::P_ALL, 0, look) {
+            Ok(Some((orphan, _))) if orphan != job => {
+                wait(orphan, libc::WEXITED | libc::WNOHANG)?;
+            }
+            // There is no job yet, and this was the last orphan.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            looked => return looked.map(drop),
+        }
     }
 }
 

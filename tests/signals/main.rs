@@ -16,6 +16,7 @@ use jobguard::sys::pidfd::PidFd;
 use jobguard::sys::signal::{Arrival, SignalSet};
 use libc::{SIGHUP, SIGKILL, SIGTERM, SIGUSR1};
 use nix::sys::signal::Signal;
+use support::held::sleeps_in;
 use support::probe::{Watched, launch, send};
 use support::{Sandbox, ends, run, state, until};
 
@@ -29,9 +30,19 @@ fn catchable() -> impl Iterator<Item = i32> {
 /// Waits until a process has done everything about the signals that it was sent: it is woken before
 /// the call that sends one returns, and sleeps again when it has taken the last.
 fn settles(pid: i32) {
-    until("it sleeps, is stopped, or over", || {
-        state(pid).is_none_or(|state| ['S', 'T', 'Z'].contains(&state))
-    });
+    let calls = [libc::SYS_read, libc::SYS_ppoll, libc::SYS_rt_sigtimedwait];
+    let has = || {
+        state(pid).is_none_or(|state| ['T', 'Z'].contains(&state))
+            || calls.into_iter().any(|call| sleeps_in(pid, call))
+    };
+    // Thousands of them take a few microseconds each.
+    for _ in 0..100 {
+        if has() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    until("it waits for more, is stopped, or over", has);
 }
 
 /// The signals that wait to be delivered to a process.
