@@ -16,7 +16,7 @@ use rstest::rstest;
 use support::held::{Held, sleeps_in, waits};
 use support::probe::{probe, send};
 use support::{
-    JOBGUARD, PATIENCE, Running, Sandbox, ends, require_program, require_root, run, state, until,
+    PATIENCE, Running, Sandbox, ends, jobguard, require_program, require_root, run, state, until,
 };
 
 /// Something as the first process of a PID namespace. Its signals are the defaults.
@@ -49,7 +49,7 @@ struct Container {
 
 impl Container {
     fn start(sandbox: &Sandbox, state: &[&str], words: &[&str]) -> Self {
-        let all = [&[JOBGUARD], words].concat();
+        let all = [&[jobguard()], words].concat();
         let mut command = container(sandbox, state, &all);
         let unshare = Running::start(command.stdin(Stdio::piped()));
         until("it has begun", || child(unshare.pid()).is_some());
@@ -154,7 +154,7 @@ fn the_command_stop_ends_by_a_signal() {
     // The holder is a child of what becomes `jobguard stop`, in its namespace, and minds no TERM.
     let script = r#""$0" -m m1 -- sh -c "trap 'echo told' TERM; echo begun; while :; do sleep 1000; done" &
                     read -r _; exec "$0" stop m1 --grace 1h"#;
-    let mut command = container(&sandbox, &[], &["/bin/sh", "-c", script, JOBGUARD]);
+    let mut command = container(&sandbox, &[], &["/bin/sh", "-c", script, jobguard()]);
     let mut unshare = Running::start(command.stdin(Stdio::piped()));
     assert_eq!(unshare.line(), "begun");
     let init = child(unshare.pid()).unwrap();
@@ -170,7 +170,7 @@ fn what_comes_while_it_starts_is_not_lost() {
     let sandbox = Sandbox::new();
     let held = Held::start(&sandbox);
     // It blocks everything before it does anything else.
-    let mut command = container(&sandbox, &[], &[JOBGUARD, "-m", "m1", "--", "true"]);
+    let mut command = container(&sandbox, &[], &[jobguard(), "-m", "m1", "--", "true"]);
     for _ in 0..50 {
         let mut unshare = Running::start(&mut command);
         let blocks_all = || {
@@ -197,7 +197,7 @@ fn it_ends_with_128_and_the_jobs_signal(
     let sandbox = Sandbox::new();
     let words = [probe().to_str().unwrap(), "die", &signal.to_string()].map(str::to_owned);
     let words = words.each_ref().map(String::as_str);
-    let all = [&[JOBGUARD, "-m", "m1", "--"], &words[..]].concat();
+    let all = [&[jobguard(), "-m", "m1", "--"], &words[..]].concat();
     assert_eq!(run(&mut container(&sandbox, &[], &all)).code(), 128 + signal);
     assert_eq!(sandbox.record("m1")["last"]["code"], signal);
 }

@@ -10,7 +10,7 @@ use jobguard::sys::signal::SignalSet;
 use super::support::dice::Dice;
 use super::support::held::waits;
 use super::support::probe::{Watched, apart, launch, probe, send};
-use super::support::{JOBGUARD, Running, Sandbox, state, until};
+use super::support::{Running, Sandbox, jobguard, state, until};
 use super::{GUARD, catchable, pending, settles};
 
 /// Whom signals are sent to.
@@ -47,7 +47,7 @@ fn fares(to: To, state: &[&str], signals: &[i32]) -> Fared {
         _ => launch(&sandbox, state, &GUARD),
     };
     if to == To::Waiter {
-        command.arg(JOBGUARD).args(GUARD);
+        command.arg(jobguard()).args(GUARD);
     }
     let mut guard = Running::start(command.arg(probe()).arg("rest"));
     let first = guard.pid();
@@ -85,6 +85,12 @@ fn job_fares(to: To, mut job: Watched, signals: &[i32]) -> Fared {
         }
     }
     settles(first);
+    assert_eq!(
+        state(pid),
+        Some('S'),
+        "{signals:?} to {to:?}: {}",
+        std::fs::read_to_string(format!("/proc/{first}/status")).unwrap_or_default()
+    );
     let fared = Fared::Rests(pending(pid));
     job.end();
     fared

@@ -16,7 +16,7 @@ use super::support::probe::{Watched, launch, probe, send};
 use super::support::{
     PATIENCE, Running, Sandbox, ends, require_program, require_root, state, until,
 };
-use super::{GUARD, queue, settles};
+use super::{GUARD, pending, queue, settles};
 
 const COUNT: u64 = 5000;
 
@@ -99,7 +99,7 @@ fn none_is_lost_that_finds_the_jobs_queue_full_as_root() {
     until("its user may have no more", is_full);
     // What is never refused passes by them.
     send(parent, SIGUSR1);
-    settles(parent);
+    until("it has passed", || pending(job.job).contains(SIGUSR1));
     send(job.job, SIGCONT);
     job.says(&format!("{SIGUSR1} user"));
     job.says(&format!("{SIGCONT} user"));

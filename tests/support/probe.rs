@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{JOBGUARD, Running, Sandbox, require_program};
+use super::{Running, Sandbox, jobguard, require_program};
 use jobguard::sys::pidfd::PidFd;
 
 /// The probe, compiled.
@@ -33,7 +33,7 @@ pub fn probe() -> &'static Path {
 /// for the job that follows; see `probe.c`.
 pub fn launch(sandbox: &Sandbox, state: &[&str], guard: &[&str]) -> Command {
     let mut command = bare(sandbox, state);
-    command.arg(JOBGUARD).args(guard).arg("--");
+    command.arg(jobguard()).args(guard).arg("--");
     command
 }
 
