@@ -152,7 +152,7 @@ fn the_command_wait_ends_by_a_signal() {
 fn the_command_stop_ends_by_a_signal() {
     let sandbox = Sandbox::new();
     // The holder is a child of what becomes `jobguard stop`, in its namespace, and minds no TERM.
-    let script = r#""$0" -m m1 -- sh -c "trap 'echo told' TERM; echo begun; while :; do sleep 1000; done" &
+    let script = r#""$0" -m m1 -- sh -c "trap 'echo told' TERM; echo begun; while :; do sleep 1000 & wait; done" &
                     read -r _; exec "$0" stop m1 --grace 1h"#;
     let mut command = container(&sandbox, &[], &["/bin/sh", "-c", script, jobguard()]);
     let mut unshare = Running::start(command.stdin(Stdio::piped()));

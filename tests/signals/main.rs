@@ -1,5 +1,6 @@
 //! Which signals reach the job: every one that somebody sends to jobguard, exactly once, and no
 //! other. "Not forwarded" is proven by a later signal being the next line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 
 #[path = "../support/mod.rs"]
 mod support;

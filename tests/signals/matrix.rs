@@ -64,7 +64,9 @@ fn fares(to: To, state: &[&str], signals: &[i32]) -> Fared {
             return fared;
         }
     }
-    holder.map(Watched::end);
+    if let Some(holder) = holder {
+        holder.end();
+    }
     job_fares(to, Watched::greet(guard), &[])
 }
 
@@ -85,12 +87,7 @@ fn job_fares(to: To, mut job: Watched, signals: &[i32]) -> Fared {
         }
     }
     settles(first);
-    assert_eq!(
-        state(pid),
-        Some('S'),
-        "{signals:?} to {to:?}: {}",
-        std::fs::read_to_string(format!("/proc/{first}/status")).unwrap_or_default()
-    );
+    assert_eq!(state(pid), Some('S'), "{signals:?} to {to:?} came late");
     let fared = Fared::Rests(pending(pid));
     job.end();
     fared
