@@ -203,3 +203,23 @@ impl Case {
         true
     }
 }
+
+/// A process may have signals pending when it becomes jobguard, and sent by itself at that.
+#[test]
+fn what_was_pending_on_entry_is_the_jobs() {
+    let sandbox = Sandbox::new();
+    let all: Vec<i32> =
+        all_at_once().filter(|n| ![libc::SIGPIPE, libc::SIGXFSZ].contains(n)).collect();
+    let mut state = vec![format!("mask={:x}", u64::MAX)];
+    state.extend(all.iter().map(|signal| format!("raise={signal}")));
+    let state: Vec<&str> = state.iter().map(String::as_str).collect();
+    let mut job = Watched::start(&mut launch(&sandbox, &state, &GUARD), &[]);
+    let mut lines: Vec<String> = all.iter().map(|_| job.guard.line()).collect();
+    lines.sort();
+    let mut expected: Vec<String> = all.iter().map(|signal| format!("{signal} user")).collect();
+    expected.sort();
+    assert_eq!(lines, expected);
+    job.send(SIGUSR2);
+    job.says(&format!("{SIGUSR2} user"));
+    job.end();
+}
