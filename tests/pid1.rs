@@ -9,6 +9,7 @@ mod support;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use jobguard::identity::stat::Stat;
 use jobguard::sys::pidfd::PidFd;
 use jobguard::sys::signal::Arrival;
 use libc::{SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1};
@@ -166,10 +167,10 @@ fn the_command_stop_ends_by_a_signal() {
 }
 
 #[test]
-fn what_comes_while_it_starts_is_not_lost() {
+fn what_comes_before_it_waits_is_not_lost() {
     let sandbox = Sandbox::new();
     let held = Held::start(&sandbox);
-    // It blocks everything before it does anything else.
+    // From when it blocks everything, which is the first that it does.
     let mut command = container(&sandbox, &[], &[jobguard(), "-m", "m1", "--", "true"]);
     for _ in 0..50 {
         let mut unshare = Running::start(&mut command);
@@ -231,6 +232,10 @@ fn it_reaps_ten_thousand_orphans_and_forwards_five_thousand_signals_meanwhile() 
     container.greets();
     let to = PidFd::open(init).unwrap();
     let inner = child(init).unwrap();
+    let leads = |pid: &i32| Stat::read(*pid).is_ok_and(|stat| stat.group == *pid);
+    until("they are out of the job's group", || {
+        children(inner).iter().filter(|pid| leads(pid)).count() == 10
+    });
     for value in 0..SIGNALS {
         let arrival = Arrival { code: libc::SI_QUEUE, value, ..Arrival::plain(40) };
         to.pass_on(arrival).unwrap();
