@@ -4,6 +4,7 @@
 //!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
 //! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
+//! [`stops`] is the other half of the policy, for a job that stops, and [`terminal`] what it is about.
 
 pub mod cgroup;
 pub mod draft;
@@ -17,5 +18,7 @@ pub mod policy;
 pub mod program;
 pub mod retries;
 pub mod spent;
+pub mod stops;
+pub mod terminal;
 pub mod unit;
 pub mod watch;

@@ -4,9 +4,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::job::Job;
-use super::policy::{ends_a_run, react, sender_of, stops_us};
-use crate::sys::signal::{Arrival, SignalFd, SignalSet, is_ignored, stop_ourselves};
-use crate::sys::wait::{Ended, reap_all, reap_others, stopped_by};
+use super::policy::{Standing, ends_a_run, is_reason_to_look, react, sender_of};
+use super::stops::{Change, Follow, Stop, follow};
+use super::terminal;
+use crate::sys::signal::{Arrival, SignalFd, is_ignored, stop_ourselves};
+use crate::sys::wait::{Ended, changed, is_still_stopped, reap_all, reap_others};
 
 /// The first process of a PID namespace, which inherits everybody's orphans.
 const INIT: i32 = 1;
@@ -16,8 +18,8 @@ const INIT: i32 = 1;
 pub struct Watch<'a> {
     job: &'a Job,
     signals: &'a SignalFd,
-    /// Keys of the terminal that the job has had at its birth.
-    early: SignalSet,
+    /// What decisions depend on.
+    standing: Standing,
     /// Somebody wants all of this to end.
     is_to_end: bool,
 }
@@ -25,7 +27,9 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// A watch that begins.
     pub fn new(job: &'a Job, signals: &'a SignalFd) -> Self {
-        Self { job, signals, early: job.early(), is_to_end: false }
+        let leads_session = terminal::leads_session();
+        let standing = Standing { early: job.early(), leads_session, ..Standing::NEW };
+        Self { job, signals, standing, is_to_end: false }
     }
 
     /// Whether somebody wants all of this to end, not this job alone.
@@ -49,11 +53,17 @@ impl<'a> Watch<'a> {
                 return Ok(None);
             }
             let arrival = self.signals.read()?;
-            let was_early = self.early.contains(arrival.signal);
-            self.early = self.early.without(arrival.signal);
             self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
-            if let Some(ended) = on_signal(self.job, arrival, was_early)? {
+            if is_reason_to_look(arrival.signal)
+                && let Some(ended) = look_at(self.job, &mut self.standing)?
+            {
                 return Ok(Some(ended));
+            }
+            let ourselves = std::process::id().cast_signed();
+            let sender = sender_of(arrival, ourselves, |pid| self.job.is_related(pid));
+            if react(arrival, sender, self.job.group(), &mut self.standing) {
+                // It may be a zombie by now, or run under another user: as without us.
+                let _ = pass_on(self.job, arrival);
             }
         }
     }
@@ -76,7 +86,7 @@ pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i3
             return Ok(Some(signal));
         }
         if signal == libc::SIGTSTP {
-            stop_ourselves(signal)?;
+            stop_ourselves(signal, false, || true)?;
         }
         reap_all()?;
     }
@@ -85,27 +95,37 @@ pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i3
 /// Nobody waits longer without looking at the clock again.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
-fn on_signal(job: &Job, arrival: Arrival, early: bool) -> io::Result<Option<Ended>> {
-    let ourselves = std::process::id().cast_signed();
-    let sender = sender_of(arrival, ourselves, |pid| job.is_related(pid));
-    let reaction = react(arrival, sender, job.group(), early);
-    if reaction.check_job {
-        if let Some(ended) = job.ended()? {
-            return Ok(Some(ended));
-        }
-        if let Some(signal) = stopped_by(job.pid())?
-            && stops_us(signal, job.group())
-        {
-            // If that fails the shell is not told; to it the job seems to run.
-            let _ = stop_ourselves(signal);
-        }
-        if ourselves == INIT || job.adopts_orphans() {
-            reap_others(job.pid())?;
+fn pass_on(job: &Job, arrival: Arrival) -> io::Result<()> {
+    if arrival.signal == libc::SIGCONT { job.resume() } else { job.signal(arrival.signal) }
+}
+
+/// Sees whether the job ended, stopped or went on.
+fn look_at(job: &Job, standing: &mut Standing) -> io::Result<Option<Ended>> {
+    if let Some(ended) = job.ended()? {
+        return Ok(Some(ended));
+    }
+    while let Some(change) = changed(job.pid())? {
+        standing.job_is_stopped = change != Change::Continued;
+        if let Change::Stopped(signal) = change {
+            stop_with(job, signal);
         }
     }
-    if reaction.forward {
-        // It may be a zombie by now, or run under another user: as without us.
-        let _ = job.signal(arrival.signal);
+    if std::process::id().cast_signed() == INIT || job.adopts_orphans() {
+        reap_others(job.pid())?;
     }
     Ok(None)
+}
+
+/// Does what a stop of the job asks of us; comes back when we are continued.
+fn stop_with(job: &Job, signal: i32) {
+    let group = job.group();
+    let (owner, has_shell) = (terminal::owner(), terminal::has_shell());
+    let still = || is_still_stopped(job.pid());
+    // Whatever fails here: to the shell the job seems to run.
+    let _ = match follow(Stop { signal, group, owner, has_shell }) {
+        Follow::Nothing => Ok(()),
+        Follow::Stop => stop_ourselves(signal, false, still),
+        Follow::StopGroup => stop_ourselves(signal, true, still),
+        Follow::Resume => job.resume(),
+    };
 }
