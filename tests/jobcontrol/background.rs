@@ -72,6 +72,7 @@ fn a_running_job_that_is_given_the_terminal_can_read_from_it() {
         let mut shell = Shell::new(guard, &[]);
         shell.starts("start");
         shell.does("give");
+        shell.sees("given");
         send(shell.job().pid, SIGALRM);
         shell.reports(&format!("{SIGALRM} user"));
         if guard == Guard::Own {

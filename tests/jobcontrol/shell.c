@@ -120,6 +120,7 @@ static int shell(char **word) {
         } else if (!strcmp(line, "give\n")) {
             foreground = 1;
             tcsetpgrp(tty, job);
+            dprintf(1, "given\n");
         } else if (!strcmp(line, "owner\n")) {
             pid_t owner = tcgetpgrp(tty);
             dprintf(1, "owner %s\n", owner == getpid() ? "shell" : owner == job ? "job" : "other");
