@@ -8,7 +8,11 @@ mod background;
 mod foreground;
 mod hangup;
 mod moved;
+mod programs;
 mod races;
+mod screen;
 mod shell;
+mod shells;
+mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
