@@ -8,6 +8,7 @@ mod background;
 mod foreground;
 mod hangup;
 mod moved;
+mod placement;
 mod programs;
 mod races;
 mod screen;

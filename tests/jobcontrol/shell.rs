@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use crate::support::probe::{compiled, send};
-use crate::support::{JOBGUARD, Running, Sandbox, Stray, next_line, state, until};
+use crate::support::{JOBGUARD, PATIENCE, Running, Sandbox, Stray, next_line, state, until};
 
 /// How the job is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,7 @@ impl Shell {
     /// The next line of the job.
     #[track_caller]
     pub(crate) fn report(&mut self) -> String {
-        next_line(&mut self.reports)
+        next_line(&mut self.reports, PATIENCE).expect("the job says something in time")
     }
 
     /// Asserts on the next line of the job.
