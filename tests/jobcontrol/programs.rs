@@ -15,12 +15,13 @@ fn screens(program: &str) -> Screens {
 fn vim_edits_is_interrupted_stopped_and_resized() {
     let screens = screens("vim");
     screens.file("text", "one\ntwo\n");
-    screens.line("j vim -u NONE -i NONE -n text");
-    screens.both_hold("2 lines, 8 bytes");
+    screens.line("j vim -N -u NONE -i NONE -n text");
+    screens.both_hold("\"text\" 2");
     screens.press(&["o", "new"]);
-    screens.both_hold("new");
+    screens.both_show("-- INSERT --");
     screens.press(&["C-c"]);
-    screens.press(&["C-c"]); // in normal mode, which the first one led to
+    screens.both_lack("INSERT");
+    screens.press(&["C-c"]);
     screens.both_hold("Type  :qa");
     screens.press(&["C-z"]);
     screens.both_show("$");

@@ -117,6 +117,12 @@ impl Screens {
         self.settle(text, |screen| screen.contains(text));
     }
 
+    /// Waits until neither shows this any more, and both show the same.
+    #[track_caller]
+    pub(crate) fn both_lack(&self, text: &str) {
+        self.settle(text, |screen| !screen.contains(text));
+    }
+
     #[track_caller]
     fn settle(&self, what: &str, shown: impl Fn(&str) -> bool) {
         let begin = Instant::now();

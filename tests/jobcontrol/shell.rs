@@ -162,8 +162,8 @@ impl Shell {
     /// Asserts on the next stop; whether it sees a moment between two is up to the moment.
     #[track_caller]
     pub(crate) fn sees_stop(&mut self, signal: i32) {
-        let lines = std::iter::repeat_with(|| self.line());
-        let stop = lines.skip_while(|line| line == "continued").next();
+        let mut lines = std::iter::repeat_with(|| self.line());
+        let stop = lines.find(|line| line != "continued");
         assert_eq!(stop, Some(format!("stopped {signal}")), "{:?}", self.guard);
     }
 
