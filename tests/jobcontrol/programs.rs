@@ -62,7 +62,7 @@ fn less_pages_follows_is_interrupted_and_stopped() {
     screens.press(&["g"]);
     screens.both_hold("line 1\n");
     screens.press(&["q"]);
-    screens.both_hold("$");
+    screens.both_show("$");
     screens.line("echo $?");
     screens.both_hold("0\n$");
 }
