@@ -111,6 +111,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "WHAT", value_enum)]
     pub on_supervisor_death: Option<OnSupervisorDeath>,
 
+    /// Whose process group the job runs in [default: share with a controlling terminal, else own].
+    #[arg(long, value_name = "WHOSE", value_enum)]
+    pub group: Option<JobGroup>,
+
     /// Say this to the service manager when the job begins, in the job's place, which does not see
     /// $NOTIFY_SOCKET then (systemd: Type=notify).
     #[arg(long, value_name = "WHAT", value_enum)]
@@ -139,6 +143,15 @@ pub enum OnBusy {
     Replace,
     /// Exit with 0, and print who runs: that one will do.
     Reuse,
+}
+
+/// Whose process group the job runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JobGroup {
+    /// Ours: the keys of the terminal, and what is sent to the group, reach it without us.
+    Share,
+    /// Its own, which gets all signals; it owns the terminal whenever we would.
+    Own,
 }
 
 /// What becomes of a job whose supervisor is killed.

@@ -12,7 +12,7 @@ use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser};
 
 use super::args::output::OutputPlan;
 use super::args::{
-    Common, Leftovers, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
+    Common, JobGroup, Leftovers, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
     full_command,
 };
 use super::settings::Settings;
@@ -131,6 +131,8 @@ pub struct RunPlan {
     pub name: Option<OsString>,
     /// What becomes of the job when we are killed; `None`: as the PID namespace suggests.
     pub on_supervisor_death: Option<OnSupervisorDeath>,
+    /// Whose process group the job runs in; `None`: as the terminal suggests.
+    pub group: Option<JobGroup>,
     /// What the service manager is told in the job's place.
     pub notify: Option<Notify>,
     /// Where the job's output goes.
@@ -241,6 +243,7 @@ fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
         busy_exit: top.run.conflict_exit_code.unwrap_or(EX_TEMPFAIL),
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
+        group: top.run.group,
         notify: top.run.notify,
         output: top.output.plan(),
         settings: Settings::resolve(top.place, Place::default())?,

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::policy::Group;
 use super::unit;
-use crate::cli::args::OnSupervisorDeath;
+use crate::cli::args::{JobGroup, OnSupervisorDeath};
 use crate::cli::plan::RunPlan;
 use crate::error::Error;
 use crate::identity::host::INITIAL_PID_NS;
@@ -66,7 +66,12 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         unknown: Unknown::new(),
     };
     // With a terminal the shell's job control must reach the job as it would without us.
-    let group = if terminal == 0 { Group::Own } else { Group::Shared };
+    let group = match plan.group {
+        Some(JobGroup::Own) => Group::Own,
+        Some(JobGroup::Share) => Group::Shared,
+        None if terminal == 0 => Group::Own,
+        None => Group::Shared,
+    };
     Ok((holder, group))
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::cgroup::Cgroup;
-use super::policy::{Group, react, sender_of, stops_us};
+use super::policy::{Group, STOPS, Standing, react, sender_of};
+use super::terminal;
 use crate::ending::sweep;
 use crate::identity::tree::{Member, Tree};
 use crate::sys::poll::Interest;
@@ -94,11 +95,14 @@ impl Drain<'_> {
         let arrival = self.signals.read()?;
         let ourselves = std::process::id().cast_signed();
         let is_theirs = |pid: i32| self.tree.members().any(|member| member.pid == pid);
-        let reaction = react(arrival, sender_of(arrival, ourselves, is_theirs), self.group, false);
-        if reaction.forward {
+        let sender = sender_of(arrival, ourselves, is_theirs);
+        let mut standing = Standing { leads_session: terminal::leads_session(), ..Standing::NEW };
+        if react(arrival, sender, self.group, &mut standing) {
             sweep::signal(&self.tree, arrival.signal);
-        } else if arrival.code > 0 && stops_us(arrival.signal, self.group) {
-            let _ = stop_ourselves(arrival.signal); // if that fails the shell is not told
+        } else if arrival.code > 0 && self.group == Group::Shared && STOPS.contains(&arrival.signal)
+        {
+            // If that fails the shell is not told.
+            let _ = stop_ourselves(arrival.signal, false, || true);
         }
         Ok(())
     }

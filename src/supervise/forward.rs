@@ -5,7 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::job::Job;
-use super::policy::{react, sender_of};
+use super::policy::{Standing, react, sender_of};
+use super::terminal;
 use crate::sys::poll::wait_any;
 use crate::sys::signal::{Arrival, SignalFd, SignalSet};
 
@@ -14,8 +15,8 @@ use crate::sys::signal::{Arrival, SignalFd, SignalSet};
 pub struct Forwarder<'a> {
     job: &'a Job,
     signals: &'a SignalFd,
-    /// Signals that the job has had at its birth.
-    early: SignalSet,
+    /// What decisions depend on.
+    standing: Standing,
     /// Realtime signals that the job's queue had no room for: sigqueue(3) has told their sender that
     /// they are queued. What is queued for us and for the job is counted together, by user, so there is
     /// only room when one of ours is read; another sender may be quicker to take it.
@@ -30,7 +31,9 @@ const RETRY: Duration = Duration::from_millis(2);
 impl<'a> Forwarder<'a> {
     /// Forwards to a job that was let through its gate.
     pub fn new(job: &'a Job, signals: &'a SignalFd) -> Self {
-        Self { job, signals, early: job.early(), held: VecDeque::new(), kin: None }
+        let leads_session = terminal::leads_session();
+        let standing = Standing { early: job.early(), leads_session, ..Standing::NEW };
+        Self { job, signals, standing, held: VecDeque::new(), kin: None }
     }
 
     /// The next signal; `None` where none came in time, or while some are held that are to be tried
@@ -54,17 +57,19 @@ impl<'a> Forwarder<'a> {
         self.signals.read().map(Some)
     }
 
-    /// Does what is to be done about a signal, and returns whether to look at the job.
-    pub fn take(&mut self, arrival: Arrival) -> bool {
-        let was_early = self.early.contains(arrival.signal);
-        self.early = self.early.without(arrival.signal);
+    /// What decisions depend on, for who finds out about the job.
+    pub fn standing(&mut self) -> &mut Standing {
+        &mut self.standing
+    }
+
+    /// Passes a signal on, if it is to be.
+    pub fn take(&mut self, arrival: Arrival) {
         let ourselves = std::process::id().cast_signed();
         let sender = sender_of(arrival, ourselves, |pid| self.is_kin(pid));
-        let reaction = react(arrival, sender, self.job.group(), was_early);
-        if reaction.forward && (self.must_wait(arrival) || !self.pass_on(arrival)) {
+        let forward = react(arrival, sender, self.job.group(), &mut self.standing);
+        if forward && (self.must_wait(arrival) || !self.pass_on(arrival)) {
             self.held.push_back(arrival);
         }
-        reaction.check_job
     }
 
     /// Sends it to the job; `false` when its queue has no room. It may be a zombie by now, or run under

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use nix::unistd::{Pid, getpgid, getpgrp};
+
 use super::cgroup::Cgroup;
 use super::environment::Environment;
 use super::notify::Notifier;
@@ -11,6 +13,7 @@ use super::output::Output;
 use super::policy::{self, Group};
 use super::program::Program;
 use super::spent::Spent;
+use super::terminal;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
@@ -235,9 +238,34 @@ impl Job {
         self.early
     }
 
-    /// Its process group.
+    /// How its process group relates to ours by now: timeout(1) and interactive shells make
+    /// themselves leaders of their own.
     pub fn group(&self) -> Group {
-        self.setting.group
+        match getpgid(Some(Pid::from_raw(self.pid()))) {
+            Ok(group) if group == getpgrp() => Group::Shared,
+            Ok(_) if self.child.is_some() => Group::Own,
+            Ok(_) | Err(_) => self.setting.group,
+        }
+    }
+
+    /// Whether we, and so it, have a controlling terminal.
+    fn has_terminal(&self) -> bool {
+        self.draft.context.tty.is_some()
+    }
+
+    /// Continues it, in the foreground if we are there.
+    ///
+    /// # Errors
+    /// As [`Job::signal`].
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal(libc::SIGCONT)
+    }
+
+    /// A job that leads its own group is to own the terminal when we do.
+    fn hand_over_terminal(&self) {
+        if self.has_terminal() && self.group() == Group::Own {
+            let _ = terminal::hand_to(self.pid()); // it is not ours: then not the job's either
+        }
     }
 
     /// How it ended, if it has. It stays a zombie, so its PID stays its own.
@@ -260,12 +288,15 @@ impl Job {
         self.pass_on(Arrival::plain(signal))
     }
 
-    /// Sends it a signal as it came to us.
+    /// Sends it a signal as it came to us. One that continues it comes with the terminal.
     ///
     /// # Errors
     /// `EPERM`: it runs under another user by now. `EAGAIN`: it has as many queued as it may have.
     pub fn pass_on(&self, arrival: Arrival) -> io::Result<()> {
-        if self.setting.group == Group::Own {
+        if arrival.signal == libc::SIGCONT {
+            self.hand_over_terminal();
+        }
+        if self.group() == Group::Own {
             match self.pass_on_to_group(arrival) {
                 // It has moved to another group, which is none of ours.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -312,6 +343,9 @@ impl Job {
 
     /// Reaps it; its PID is anybody's afterwards.
     pub fn reap(&mut self) -> io::Result<()> {
+        if self.has_terminal() && self.child.is_some() {
+            let _ = terminal::take_back_from(self.pid()); // it hung up: nobody is left to use it
+        }
         self.child.take().map_or(Ok(()), Child::reap)
     }
 
@@ -340,6 +374,7 @@ impl Nursery for Job {
     }
 
     fn open_gate(&mut self) {
+        self.hand_over_terminal();
         self.hand_over_early_keys();
         let running = format!("running \"{}\" (PID {})", human::title(&self.draft), self.pid());
         // Before it: what the job says of itself comes later, and stays.

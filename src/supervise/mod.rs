@@ -3,7 +3,8 @@
 //! [`mod@unit`] says under which service we run, and [`notify`] tells its manager how we do.
 //!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
-//! itself; [`watch`] is the loop, which only reads signals and has [`forward`] do what the policy says;
+//! itself; [`watch`] is the loop, which only reads signals and has [`forward`] do what the policy says.
+//! [`stops`] is the other half of the policy, for a job that stops, and [`terminal`] what it is about;
 //! [`init`] is what differs for the first process of a PID namespace.
 
 pub mod cgroup;
@@ -20,5 +21,7 @@ pub mod policy;
 pub mod program;
 pub mod retries;
 pub mod spent;
+pub mod stops;
+pub mod terminal;
 pub mod unit;
 pub mod watch;

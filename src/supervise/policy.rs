@@ -1,6 +1,6 @@
 //! What to do about a signal that arrived: a table, without I/O.
 
-use crate::sys::signal::Arrival;
+use crate::sys::signal::{Arrival, SignalSet};
 
 /// `SI_USER` of sigaction(2): sent by kill(2) or a pidfd.
 const SI_USER: i32 = 0;
@@ -25,34 +25,56 @@ pub enum Sender {
     Other,
 }
 
-/// What to do.
+/// What a decision depends on beside the signal; it is kept between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reaction {
-    /// Send the job the same signal.
-    pub forward: bool,
-    /// See whether the job ended or stopped.
-    pub check_job: bool,
+pub struct Standing {
+    /// Signals that came before the job was born, which has had them since.
+    pub early: SignalSet,
+    /// We lead our session: of a hang-up the kernel tells us alone.
+    pub leads_session: bool,
+    /// The job is stopped, and nobody but us could have continued it so far.
+    pub job_is_stopped: bool,
 }
 
-/// Decides about one signal; `early`: it came before the job was born, which has had it since.
-pub fn react(arrival: Arrival, sender: Sender, group: Group, early: bool) -> Reaction {
-    // A child's SIGCHLD may have been merged into somebody else's, so every one is a reason to look.
-    let check_job = arrival.signal == libc::SIGCHLD;
-    let from_kernel = arrival.code > 0;
-    let forward = match sender {
+impl Standing {
+    /// Nothing has come yet.
+    pub const NEW: Self =
+        Self { early: SignalSet::EMPTY, leads_session: false, job_is_stopped: false };
+}
+
+/// Whether the job may have ended, stopped or gone on when this signal arrives: to be found out before
+/// [`react`] is asked. A child's SIGCHLD may have been merged into somebody else's, so every one is a
+/// reason to look, and what continued us may have continued the job.
+pub fn is_reason_to_look(signal: i32) -> bool {
+    matches!(signal, libc::SIGCHLD | libc::SIGCONT)
+}
+
+/// Decides whether the job is to be sent the signal that arrived.
+pub fn react(arrival: Arrival, sender: Sender, group: Group, standing: &mut Standing) -> bool {
+    let Arrival { signal, code, .. } = arrival;
+    let from_kernel = code > SI_USER;
+    let early = standing.early.contains(signal);
+    standing.early = standing.early.without(signal);
+    if signal == libc::SIGCONT {
+        // It deleted the stop signals that waited.
+        standing.early = STOPS.into_iter().fold(standing.early, SignalSet::without);
+    }
+    match sender {
         _ if early => false,
         Sender::Job => false,
         // What our own writes bring about is no news to the job. All else it would have found pending.
-        Sender::Ourselves => !OF_OUR_WRITES.contains(&arrival.signal),
+        Sender::Ourselves => !OF_OUR_WRITES.contains(&signal),
         // The job's own end is no news to the job.
-        Sender::Other if from_kernel && check_job => false,
-        Sender::Other if from_kernel && group == Group::Shared => {
-            !FOR_GROUP.contains(&arrival.signal)
-        }
+        Sender::Other if from_kernel && signal == libc::SIGCHLD => false,
+        Sender::Other if group == Group::Own => true,
+        // The kernel tells the leader of a session of a hang-up, and continues it, alone. Without us
+        // the job would be the leader.
+        Sender::Other if from_kernel && standing.leads_session && HANG_UP.contains(&signal) => true,
+        // A shell continues our group: the job was continued with us. If not, we alone were meant.
+        Sender::Other if signal == libc::SIGCONT => standing.job_is_stopped,
         // SI_USER without a sender comes from an outer PID namespace, as of `docker stop`.
-        Sender::Other => true,
-    };
-    Reaction { forward, check_job }
+        Sender::Other => !(from_kernel && FOR_GROUP.contains(&signal)),
+    }
 }
 
 /// Who the sender's PID stands for; `is_descendant` is only asked where it matters.
@@ -105,93 +127,11 @@ pub fn ends_a_run(signal: i32) -> bool {
     matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)
 }
 
-/// Whether a job that was stopped by this signal of job control takes us with it: so the shell that
-/// started us sees what it would have seen of the job alone.
-pub fn stops_us(signal: i32, group: Group) -> bool {
-    group == Group::Shared && matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
-}
+/// What the kernel sends to the leader of a session whose terminal hangs up.
+const HANG_UP: [i32; 2] = [libc::SIGHUP, libc::SIGCONT];
+
+/// Signals that stop a process, and that a SIGCONT deletes.
+pub const STOPS: [i32; 3] = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    const KERNEL: i32 = 0x80;
-    const QUEUED: i32 = -1;
-
-    #[rstest]
-    // The terminal's keys reach a job in our group by themselves.
-    #[case(libc::SIGINT, KERNEL, Sender::Other, Group::Shared, false)]
-    #[case(libc::SIGQUIT, KERNEL, Sender::Other, Group::Shared, false)]
-    #[case(libc::SIGTSTP, KERNEL, Sender::Other, Group::Shared, false)]
-    #[case(libc::SIGWINCH, KERNEL, Sender::Other, Group::Shared, false)]
-    #[case(libc::SIGHUP, KERNEL, Sender::Other, Group::Shared, false)]
-    #[case(libc::SIGTTIN, KERNEL, Sender::Other, Group::Shared, false)]
-    #[case(libc::SIGTTOU, KERNEL, Sender::Other, Group::Shared, false)]
-    // A job in its own group needs us for them.
-    #[case(libc::SIGINT, KERNEL, Sender::Other, Group::Own, true)]
-    #[case(libc::SIGHUP, KERNEL, Sender::Other, Group::Own, true)]
-    // What people send goes on, however it was sent.
-    #[case(libc::SIGINT, SI_USER, Sender::Other, Group::Shared, true)]
-    #[case(libc::SIGTERM, SI_USER, Sender::Other, Group::Own, true)]
-    #[case(libc::SIGUSR1, QUEUED, Sender::Other, Group::Own, true)]
-    #[case(64, QUEUED, Sender::Other, Group::Own, true)]
-    // An alarm that we inherited was meant for the job.
-    #[case(libc::SIGALRM, KERNEL, Sender::Other, Group::Shared, true)]
-    // No echo.
-    #[case(libc::SIGTERM, SI_USER, Sender::Job, Group::Own, false)]
-    #[case(libc::SIGPIPE, SI_USER, Sender::Ourselves, Group::Own, false)]
-    #[case(libc::SIGXFSZ, SI_USER, Sender::Ourselves, Group::Own, false)]
-    // What a shell sent itself before it became jobguard, and blocked.
-    #[case(libc::SIGUSR1, SI_USER, Sender::Ourselves, Group::Own, true)]
-    fn forwarding(
-        #[case] signal: i32,
-        #[case] code: i32,
-        #[case] sender: Sender,
-        #[case] group: Group,
-        #[case] forward: bool,
-    ) {
-        let reaction =
-            react(Arrival { code, sender: 7, ..Arrival::plain(signal) }, sender, group, false);
-        assert_eq!(reaction, Reaction { forward, check_job: false });
-    }
-
-    #[test]
-    fn what_the_job_has_had_at_its_birth_is_not_sent_again() {
-        let key = Arrival { code: KERNEL, ..Arrival::plain(libc::SIGINT) };
-        assert!(!react(key, Sender::Other, Group::Shared, true).forward);
-        let sent = Arrival { sender: 7, ..Arrival::plain(libc::SIGINT) };
-        assert!(!react(sent, Sender::Other, Group::Shared, true).forward);
-        assert!(react(sent, Sender::Other, Group::Shared, false).forward);
-    }
-
-    #[test]
-    fn the_death_of_a_child_is_looked_at_and_a_users_sigchld_forwarded_too() {
-        let child = Arrival { code: libc::CLD_EXITED, sender: 7, ..Arrival::plain(libc::SIGCHLD) };
-        let reaction = react(child, Sender::Other, Group::Own, false);
-        assert_eq!(reaction, Reaction { forward: false, check_job: true });
-        let user = Arrival { code: SI_USER, ..child };
-        let reaction = react(user, Sender::Other, Group::Own, false);
-        assert_eq!(reaction, Reaction { forward: true, check_job: true });
-    }
-
-    #[rstest]
-    #[case(SI_USER, 10, Sender::Ourselves)]
-    #[case(SI_USER, 20, Sender::Job)]
-    #[case(QUEUED, 20, Sender::Job)]
-    #[case(SI_USER, 30, Sender::Other)]
-    #[case(SI_USER, 0, Sender::Other)] // an outer namespace
-    #[case(KERNEL, 20, Sender::Other)]
-    fn senders(#[case] code: i32, #[case] sender: i32, #[case] expected: Sender) {
-        let arrival = Arrival { code, sender, ..Arrival::plain(libc::SIGTERM) };
-        assert_eq!(sender_of(arrival, 10, |pid| pid == 20), expected);
-    }
-
-    #[test]
-    fn only_a_job_in_our_group_stops_us() {
-        assert!(stops_us(libc::SIGTSTP, Group::Shared));
-        assert!(!stops_us(libc::SIGTSTP, Group::Own));
-        assert!(!stops_us(libc::SIGSTOP, Group::Shared));
-    }
-}
+mod tests;

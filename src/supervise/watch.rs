@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use super::forward::Forwarder;
 use super::init::is_init;
 use super::job::Job;
-use super::policy::{ends_a_run, stops_us};
+use super::policy::{Standing, ends_a_run, is_reason_to_look};
+use super::stops::{Change, Follow, Stop, follow};
+use super::terminal;
 use crate::sys::disposition::is_ignored;
 use crate::sys::signal::{SignalFd, stop_ourselves};
-use crate::sys::wait::{Ended, reap_all, reap_others, stopped_by};
+use crate::sys::wait::{Ended, changed, is_still_stopped, reap_all, reap_others};
 
 /// Watches over a job that was let through its gate.
 #[derive(Debug)]
@@ -46,13 +48,15 @@ impl<'a> Watch<'a> {
         while until.is_none_or(|until| Instant::now() < until) {
             let Some(arrival) = self.forwarder.next(until)? else { continue };
             self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
-            if self.forwarder.take(arrival)
-                && let Some(ended) = look_at(self.job)?
+            if is_reason_to_look(arrival.signal)
+                && let Some(ended) = look_at(self.job, self.forwarder.standing())?
             {
                 return Ok(Some(ended));
             }
+            self.forwarder.take(arrival);
         }
-        Ok(None)
+        // It may have ended before, while we were stopped, or kept busy.
+        self.job.ended()
     }
 }
 
@@ -73,7 +77,7 @@ pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i3
             return Ok(Some(signal));
         }
         if signal == libc::SIGTSTP {
-            stop_ourselves(signal)?;
+            stop_ourselves(signal, false, || true)?;
         }
         reap_all()?;
     }
@@ -82,19 +86,33 @@ pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i3
 /// Nobody waits longer without looking at the clock again.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
-/// Sees whether the job ended or stopped.
-fn look_at(job: &Job) -> io::Result<Option<Ended>> {
+/// Sees whether the job ended, stopped or went on.
+fn look_at(job: &Job, standing: &mut Standing) -> io::Result<Option<Ended>> {
     if let Some(ended) = job.ended()? {
         return Ok(Some(ended));
     }
-    if let Some(signal) = stopped_by(job.pid())?
-        && stops_us(signal, job.group())
-    {
-        // If that fails the shell is not told; to it the job seems to run.
-        let _ = stop_ourselves(signal);
+    while let Some(change) = changed(job.pid())? {
+        standing.job_is_stopped = change != Change::Continued;
+        if let Change::Stopped(signal) = change {
+            stop_with(job, signal);
+        }
     }
     if is_init() || job.adopts_orphans() {
         reap_others(job.pid())?;
     }
     Ok(None)
+}
+
+/// Does what a stop of the job asks of us; comes back when we are continued.
+fn stop_with(job: &Job, signal: i32) {
+    let group = job.group();
+    let (owner, has_shell) = (terminal::owner(), terminal::has_shell());
+    let still = || is_still_stopped(job.pid());
+    // Whatever fails here: to the shell the job seems to run.
+    let _ = match follow(Stop { signal, group, owner, has_shell }) {
+        Follow::Nothing => Ok(()),
+        Follow::Stop => stop_ourselves(signal, false, still),
+        Follow::StopGroup => stop_ourselves(signal, true, still),
+        Follow::Resume => job.resume(),
+    };
 }

@@ -1,5 +1,6 @@
 //! nix's calls on files, made again when they are interrupted (see [`super::retry`]).
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -26,6 +27,12 @@ pub fn openat<P: ?Sized + NixPath>(
 /// open(2) of an existing file.
 pub fn open(path: &Path, flags: OFlag) -> Result<OwnedFd> {
     openat(AT_FDCWD, path, flags, Mode::empty())
+}
+
+/// The controlling terminal, whatever the standard descriptors are.
+pub fn open_terminal() -> Result<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    Ok(File::from(open(Path::new("/dev/tty"), flags)?))
 }
 
 /// A directory to list.

@@ -81,6 +81,25 @@ impl SignalSet {
         Ok(Self(pending))
     }
 
+    /// Takes one blocked signal of this set away, if one waits to be delivered.
+    fn take_pending(self) -> io::Result<()> {
+        let (info, at_once) = (ptr::null_mut::<u8>(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+        // SAFETY: `self` and the timespec live across the call; a null siginfo is not written.
+        let taken = call(|| unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const self.0,
+                info,
+                &raw const at_once,
+                KERNEL_SIGSET_SIZE,
+            )
+        });
+        match taken {
+            Err(error) if error.raw_os_error() != Some(libc::EAGAIN) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     fn swap_mask(new: *const u64) -> io::Result<Self> {
         let mut old = 0_u64;
         // SAFETY: `new` is null, which only queries, or points to a live `u64`, as does the third
@@ -220,28 +239,49 @@ pub fn die_of(signal: i32) {
     // SAFETY: PR_SET_DUMPABLE takes one `unsigned long`.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong) };
     let _ = reset_disposition(signal); // refused for SIGKILL, which has no other
-    send_ourselves(signal);
+    send(std::process::id().cast_signed(), signal);
     // It is pending now; unblocking delivers it before the call returns.
     let _ = SignalSet::ALL.without(signal).set_mask(); // on failure the caller's exit code stands
 }
 
 /// Stops this process by signal `signal`, as the job was stopped, until somebody continues it: our
-/// parent is told the signal. All signals must be blocked, and are again afterwards.
-pub fn stop_ourselves(signal: i32) -> io::Result<()> {
+/// parent is told the signal. With `group` every process of our group is sent it. All signals must be
+/// blocked, and are again afterwards.
+///
+/// `still` says whether the job is stopped yet. If it was continued meanwhile, together with us, we
+/// must not stop any more: our own signal deleted the SIGCONT that waited for us (signal(7)), and
+/// nobody would send another. Who continues us from here on deletes our signal instead. SIGSTOP
+/// leaves no such moment: there `still` is asked before.
+pub fn stop_ourselves(signal: i32, group: bool, still: impl FnOnce() -> bool) -> io::Result<()> {
+    let target = if group { 0 } else { std::process::id().cast_signed() };
+    if signal == libc::SIGSTOP {
+        if still() {
+            send(target, signal);
+        }
+        return Ok(());
+    }
     // If we inherited it ignored, the job did so, too, and set it back. It has its own by now.
     reset_disposition(signal)?;
-    send_ourselves(signal);
-    // The key's own, if it is still to be read, merges into ours. We stop before the call returns.
-    SignalSet::ALL.without(signal).set_mask()?;
-    SignalSet::ALL.set_mask()?;
-    Ok(())
+    // The key's own, if it is still to be read, merges into ours.
+    send(target, signal);
+    if still() {
+        // We stop before the call returns.
+        SignalSet::ALL.without(signal).set_mask()?;
+        SignalSet::ALL.set_mask()?;
+        return Ok(());
+    }
+    SignalSet::EMPTY.with(signal).take_pending()
 }
 
 /// Sends a signal to this process.
 pub fn send_ourselves(signal: i32) {
-    let me = std::process::id().cast_signed();
-    // SAFETY: takes plain integers; the target is this very process.
-    unsafe { libc::kill(me, signal) };
+    send(std::process::id().cast_signed(), signal);
+}
+
+/// `target`: our PID, or 0 for our process group.
+fn send(target: i32, signal: i32) {
+    // SAFETY: takes plain integers; the target is this very process, or the group that it is in.
+    unsafe { libc::kill(target, signal) };
 }
 
 /// Makes this process the reaper of its descendants: they become its children when their parents are

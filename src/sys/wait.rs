@@ -7,6 +7,7 @@ use std::io;
 use std::mem;
 
 use super::retry::call;
+use crate::supervise::stops::Change;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ pub fn reap_others(job: i32) -> io::Result<()> {
     loop {
         let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         match wait_for(libc::P_ALL, 0, look) {
-            Ok(Some((orphan, _))) if orphan != job => {
-                wait(orphan, libc::WEXITED | libc::WNOHANG)?;
+            Ok(Some(Event { child, .. })) if child != job => {
+                wait(child, libc::WEXITED | libc::WNOHANG)?;
             }
             // There is no job yet, and this was the last orphan.
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
@@ -66,27 +67,38 @@ pub fn reap_all() -> io::Result<()> {
 }
 
 fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
-    let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
-    Ok(wait_for(libc::P_PID, id, options)?.map(|(_, ended)| ended))
+    Ok(look(pid, options)?.map(|event| match event.code {
+        libc::CLD_EXITED => Ended::Exited(event.status),
+        _ => Ended::Signaled(event.status),
+    }))
 }
 
-/// Which child it was, and what became of it.
+fn look(pid: i32, options: libc::c_int) -> io::Result<Option<Event>> {
+    let id = libc::id_t::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ECHILD))?;
+    wait_for(libc::P_PID, id, options)
+}
+
+/// What became of a child.
+struct Event {
+    child: i32,
+    /// `si_code`: `CLD_EXITED` and its like.
+    code: libc::c_int,
+    /// Its exit status, or the signal.
+    status: i32,
+}
+
 fn wait_for(
     kind: libc::idtype_t,
     id: libc::id_t,
     options: libc::c_int,
-) -> io::Result<Option<(i32, Ended)>> {
+) -> io::Result<Option<Event>> {
     // SAFETY: siginfo_t is plain data; all zeroes is what "nothing happened" looks like.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
     // SAFETY: `info` lives across the call.
     call(|| unsafe { libc::waitid(kind, id, &mut info, options) }.into())?;
     // SAFETY: waitid succeeded, so either nothing was filled in (zeroes) or the SIGCHLD fields.
     let (child, status) = unsafe { child_fields(&info) };
-    Ok(match info.si_code {
-        _ if child == 0 => None,
-        libc::CLD_EXITED => Some((child, Ended::Exited(status))),
-        _ => Some((child, Ended::Signaled(status))),
-    })
+    Ok((child != 0).then_some(Event { child, code: info.si_code, status }))
 }
 
 /// The PID and status of a siginfo about a child.
@@ -101,15 +113,22 @@ unsafe fn child_fields(info: &libc::siginfo_t) -> (i32, i32) {
     (pid, status)
 }
 
-/// The signal that stopped the child `pid`, if one did since this was last asked.
+/// Whether the child `pid` was stopped or continued since this was last asked. Of several such events
+/// the kernel tells the last.
 ///
 /// A zombie is no child to a waitid(2) that does not ask for ends: one that ended just now, since
 /// its end was last asked for, is simply not stopped. Its SIGCHLD is on its way.
-pub fn stopped_by(pid: i32) -> io::Result<Option<i32>> {
-    match wait(pid, libc::WSTOPPED | libc::WNOHANG) {
-        Ok(Some(Ended::Signaled(signal))) => Ok(Some(signal)),
-        Ok(Some(Ended::Exited(_)) | None) => Ok(None),
+pub fn changed(pid: i32) -> io::Result<Option<Change>> {
+    match look(pid, libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG) {
+        Ok(Some(Event { code: libc::CLD_CONTINUED, .. })) => Ok(Some(Change::Continued)),
+        Ok(event) => Ok(event.map(|event| Change::Stopped(event.status))),
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the child `pid`, whose stop was told, has not changed since. This consumes nothing.
+pub fn is_still_stopped(pid: i32) -> bool {
+    let any = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
+    matches!(look(pid, any | libc::WNOHANG | libc::WNOWAIT), Ok(None))
 }

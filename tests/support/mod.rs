@@ -183,6 +183,19 @@ impl Done {
     }
 }
 
+/// The next line of a pipe, if there is one within so long; an empty string is the end.
+pub fn next_line<R: Read + AsFd>(reader: &mut BufReader<R>, within: Duration) -> Option<String> {
+    if reader.buffer().is_empty() {
+        let mut fds = [PollFd::new(reader.get_ref().as_fd(), PollFlags::POLLIN)];
+        if poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 0 {
+            return None;
+        }
+    }
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    Some(line.trim_end().to_owned())
+}
+
 /// A process that is killed when its test ends, however that ends.
 pub struct Running {
     pub child: Child,
@@ -213,16 +226,7 @@ impl Running {
 
     /// The next line of output, if there is one within so long; an empty string is the end.
     pub fn line_within(&mut self, within: Duration) -> Option<String> {
-        let reader = self.lines.as_mut().expect("started with Running::start");
-        if reader.buffer().is_empty() {
-            let mut fds = [PollFd::new(reader.get_ref().as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 0 {
-                return None;
-            }
-        }
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        Some(line.trim_end().to_owned())
+        next_line(self.lines.as_mut().expect("started with Running::start"), within)
     }
 
     pub fn signal(&self, signal: Signal) {

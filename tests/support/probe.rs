@@ -14,19 +14,21 @@ use jobguard::sys::pidfd::PidFd;
 /// The probe, compiled.
 pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        require_program("cc");
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/probe.c");
-        let (made, probe) =
-            (place.join(format!("probe.{}", std::process::id())), place.join("probe"));
-        let mut cc = Command::new("cc");
-        cc.args(["-Wall", "-Wextra", "-Wno-unused-result", "-O1", "-o"]).arg(&made).arg(source);
-        assert!(cc.arg("-lutil").status().unwrap().success(), "the probe does not compile");
-        // Another test binary may be running it.
-        std::fs::rename(made, &probe).unwrap();
-        probe
-    })
+    PROBE.get_or_init(|| compiled("tests/support/probe.c", "probe"))
+}
+
+/// A C program of the tests, compiled under this name.
+pub fn compiled(source: &str, name: &str) -> PathBuf {
+    require_program("cc");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    let (made, program) = (place.join(format!("{name}.{}", std::process::id())), place.join(name));
+    let mut cc = Command::new("cc");
+    cc.args(["-Wall", "-Wextra", "-Wno-unused-result", "-O1", "-o"]).arg(&made).arg(source);
+    assert!(cc.arg("-lutil").status().unwrap().success(), "{name} does not compile");
+    // Another test binary may be running it.
+    std::fs::rename(made, &program).unwrap();
+    program
 }
 
 /// A jobguard that starts without a terminal, in the state that the launcher's options describe,
