@@ -25,6 +25,7 @@ use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Holder, Record};
 use crate::machine::ticket::{Spot, TicketId};
+use crate::sys::wait::Ended;
 use want::Standing;
 
 /// One step that the protocol asks for. Each says what a crash right after it leaves behind.
@@ -127,6 +128,10 @@ pub struct Judged {
     pub subject: Subject,
     /// What it is, and why.
     pub judgement: Judgement,
+    /// How its job ended, where the kernel told us.
+    pub ended: Option<Ended>,
+    /// Its supervisor is provably over.
+    pub is_orphan: bool,
 }
 
 /// The waiters before us, by their tickets, in order.
@@ -171,11 +176,17 @@ pub trait Protocol {
 
 impl From<Observed> for Judged {
     fn from(observed: Observed) -> Self {
-        Self { subject: observed.subject, judgement: observed.judgement }
+        let (ended, is_orphan) = (observed.evidence.told.ended(), observed.is_orphan());
+        Self { ended, is_orphan, ..Self::new(observed.subject, observed.judgement) }
     }
 }
 
 impl Judged {
+    /// A subject of whom nothing else is known.
+    pub fn new(subject: Subject, judgement: Judgement) -> Self {
+        Self { subject, judgement, ended: None, is_orphan: false }
+    }
+
     /// What decides who may go beside it.
     pub fn standing(&self) -> Standing<'_> {
         (&self.subject, &self.judgement.verdict)

@@ -12,6 +12,7 @@ use crate::machine::record::{Ending, Holder, LastRun, MAX_SLOTS, Mode, State};
 use crate::machine::ticket::Ticket;
 use crate::protocol::Judged;
 use crate::summary::{Summary, summarize};
+use crate::sys::wait::Ended;
 
 /// What runs, as people call it: its name, else its command line.
 pub fn title(holder: &Holder) -> String {
@@ -173,7 +174,13 @@ pub fn command(words: &str, chosen: Option<&Path>) -> String {
 pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
     let who = describe(&judged.subject);
     match &judged.judgement.verdict {
-        Verdict::Phantom(reason) => format!("{machine}: cleared {who}: STALE ({reason})"),
+        Verdict::Phantom(reason) => {
+            let ended = judged.ended.map(|ended| match ended {
+                Ended::Exited(code) => format!("; it exited {code}"),
+                Ended::Signaled(signal) => format!("; it was killed by signal {signal}"),
+            });
+            format!("{machine}: cleared {who}: STALE ({reason}){}", ended.unwrap_or_default())
+        }
         Verdict::Live | Verdict::Finishing | Verdict::Unverifiable(_) => {
             format!("{machine}: cleared {who} by force")
         }

@@ -9,12 +9,22 @@ use std::mem;
 use super::retry::call;
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
     /// It exited with this status, 0 to 255.
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
+}
+
+impl Ended {
+    /// What a wait status says (wait(2)); its flag for a core dump aside.
+    pub fn of_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Exited(status >> 8 & 0xff),
+            signal => Self::Signaled(signal),
+        }
+    }
 }
 
 /// How the child `pid` ended, if it has; it stays a zombie.

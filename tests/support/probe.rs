@@ -22,7 +22,10 @@ pub fn probe() -> &'static Path {
             (place.join(format!("probe.{}", std::process::id())), place.join("probe"));
         let mut cc = Command::new("cc");
         cc.args(["-Wall", "-Wextra", "-Wno-unused-result", "-O1", "-o"]).arg(&made).arg(source);
-        assert!(cc.arg("-lutil").status().unwrap().success(), "the probe does not compile");
+        assert!(
+            cc.args(["-lutil", "-lpthread"]).status().unwrap().success(),
+            "the probe does not compile"
+        );
         // Another test binary may be running it.
         std::fs::rename(made, &probe).unwrap();
         probe

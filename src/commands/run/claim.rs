@@ -7,6 +7,7 @@ use super::{Held, HeldRun, Run};
 use crate::cli::args::OnBusy;
 use crate::commands::say_cleared;
 use crate::error::Error;
+use crate::identity::observe::Patience;
 use crate::machine::events::Why;
 use crate::protocol::claim::{Claim, Outcome, Queueing, Request};
 use crate::protocol::claims::Claims;
@@ -118,6 +119,7 @@ impl Run<'_> {
             let cleared = match outcome {
                 Outcome::Granted { token, cleared } => {
                     runs.push(HeldRun { token, lifeline });
+                    target.patience = Patience::default(); // no handles on others any more
                     cleared
                 }
                 Outcome::Busy { cleared, is_full } => {
