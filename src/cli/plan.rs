@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser};
 
 use super::args::{
-    Common, Leftovers, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
+    Common, Leftovers, LimitArgs, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
     full_command,
 };
 use super::settings::Settings;
@@ -22,6 +22,8 @@ use crate::protocol::want::Want;
 use crate::report::escape::{escape, escape_os};
 use crate::supervise::limits::Limits;
 use crate::supervise::retries::{Retries, RetryOn};
+
+mod adoption;
 
 /// What to do.
 #[derive(Debug)]
@@ -104,6 +106,8 @@ pub struct RunPlan {
     pub slots: u32,
     /// The job, at least one word.
     pub command: Vec<OsString>,
+    /// The process that is the job already; there is no command then.
+    pub adopts: Option<i32>,
     /// What to do when it is busy.
     pub on_busy: OnBusy,
     /// How long to wait for the machine; `None`: for ever.
@@ -199,30 +203,26 @@ fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
         return Err("--max-pending belongs to --on-busy wait: the others do not wait".to_owned());
     }
     let leftovers = top.end.leftovers.unwrap_or(Leftovers::Leave);
-    let ends =
-        on_busy == OnBusy::Replace || top.end.timeout.is_some() || leftovers == Leftovers::Kill;
-    if !ends && top.end.kill_after.is_some() {
+    let ends = on_busy == OnBusy::Replace
+        || top.end.limits.timeout.is_some()
+        || leftovers == Leftovers::Kill;
+    if !ends && top.end.limits.kill_after.is_some() {
         return Err(
             "-k (--kill-after) belongs to --timeout, --leftovers kill or --on-busy replace"
                 .to_owned(),
         );
     }
-    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero()); // as timeout(1)
-    let mode = if top.run.shared { Mode::Shared } else { Mode::Exclusive };
+    let (mode, slots) = sharing(top.run.shared, top.run.slots);
     Ok(Plan::Run(Box::new(RunPlan {
         machines,
         mode,
-        slots: top.run.slots.unwrap_or(if top.run.shared { MAX_SLOTS } else { 1 }),
+        slots,
         command: top.command,
+        adopts: None,
         on_busy,
         wait: top.run.wait,
         max_pending: top.run.max_pending,
-        limits: Limits {
-            warn_after: given(top.end.warn_after),
-            timeout: given(top.end.timeout),
-            signal: top.end.signal.unwrap_or(libc::SIGTERM),
-            kill_after: top.end.kill_after.unwrap_or(STOP_GRACE),
-        },
+        limits: limits(&top.end.limits),
         leftovers,
         retries: Retries {
             count: top.retry.retries.unwrap_or(0),
@@ -241,6 +241,21 @@ fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
         notify: top.run.notify,
         settings: Settings::resolve(top.place, Place::default())?,
     })))
+}
+
+fn sharing(shared: bool, slots: Option<u32>) -> (Mode, u32) {
+    let (mode, most) = if shared { (Mode::Shared, MAX_SLOTS) } else { (Mode::Exclusive, 1) };
+    (mode, slots.unwrap_or(most))
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero()); // as timeout(1)
+    Limits {
+        warn_after: given(args.warn_after),
+        timeout: given(args.timeout),
+        signal: args.signal.unwrap_or(libc::SIGTERM),
+        kill_after: args.kill_after.unwrap_or(STOP_GRACE),
+    }
 }
 
 fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
@@ -295,6 +310,9 @@ fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
         Subcommands::Rerun { name, place } => {
             let settings = Settings::resolve(place, top.place.clone())?;
             Plan::Rerun { machine: name, settings }
+        }
+        Subcommands::Adopt { machine, adopt, place } => {
+            adoption::plan(machine, adopt, Settings::resolve(place, top.place.clone())?)?
         }
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }

@@ -21,6 +21,7 @@ use crate::sys::pidfd::PidFd;
 mod witness;
 
 use witness::Witness;
+pub use witness::told;
 
 /// A subject, what was found out about it, and the verdict.
 #[derive(Debug)]

@@ -52,6 +52,16 @@ impl Stat {
         })
     }
 
+    /// Whether a process is a thread of the kernel (`PF_KTHREAD` in field 9, the flags).
+    pub fn is_kernel_thread(pid: i32) -> io::Result<bool> {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        let line = fs::read(format!("/proc/{pid}/stat"))?;
+        let rest = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+        let rest = String::from_utf8_lossy(rest);
+        let flags = rest.split_ascii_whitespace().nth(9 - 3).and_then(|flags| flags.parse().ok());
+        Ok(flags.is_some_and(|flags: u64| flags & PF_KTHREAD != 0))
+    }
+
     /// The wait status of a process that is over and was not reaped: field 52, which those are shown as 0
     /// who may not trace it (PTRACE_MODE_READ); `None` for them.
     pub fn exit_status(pid: i32) -> io::Result<Option<i32>> {

@@ -109,6 +109,13 @@ pub enum What {
         /// The holder, as it was recorded.
         holder: Value,
     },
+    /// A run whose supervisor was over has another.
+    TakenOver {
+        /// The user whose process that is.
+        uid: u32,
+        /// The holder, as it was recorded.
+        holder: Value,
+    },
     /// A holder was removed by hand, without proof.
     ForceCleared {
         /// The verdict on it.

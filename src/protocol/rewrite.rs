@@ -58,6 +58,7 @@ fn ending(judged: &Judged) -> (Ending, Option<i32>) {
     match (judged.ended, reason(judged)) {
         (Some(Ended::Exited(code)), _) => (Ending::Exited, Some(code)),
         (Some(Ended::Signaled(signal)), _) => (Ending::Signaled, Some(signal)),
+        (Some(Ended::Unseen), _) => (Ending::Unknown, None),
         (
             None,
             Some(

@@ -45,6 +45,7 @@ pub fn describe(subject: &Subject) -> String {
                 holder.job.as_ref().map(|job| format!("PID {}", job.pid)),
                 Some(format!("user {}", user(holder))),
                 Some(format!("since {}", escape(&holder.started_at))),
+                holder.adopted.then(|| "adopted".to_owned()),
                 state(holder),
                 sharing(holder),
                 holder.parent.map(|outer| format!("part of run {outer}")),
@@ -175,11 +176,12 @@ pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
     let who = describe(&judged.subject);
     match &judged.judgement.verdict {
         Verdict::Phantom(reason) => {
-            let ended = judged.ended.map(|ended| match ended {
-                Ended::Exited(code) => format!("; it exited {code}"),
-                Ended::Signaled(signal) => format!("; it was killed by signal {signal}"),
-            });
-            format!("{machine}: cleared {who}: STALE ({reason}){}", ended.unwrap_or_default())
+            let ended = match judged.ended {
+                Some(Ended::Exited(code)) => format!("; it exited {code}"),
+                Some(Ended::Signaled(signal)) => format!("; it was killed by signal {signal}"),
+                Some(Ended::Unseen) | None => String::new(),
+            };
+            format!("{machine}: cleared {who}: STALE ({reason}){ended}")
         }
         Verdict::Live | Verdict::Finishing | Verdict::Unverifiable(_) => {
             format!("{machine}: cleared {who} by force")

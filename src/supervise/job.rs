@@ -1,9 +1,11 @@
-//! The job: a child behind its gate, then a process to signal, then a zombie to reap.
+//! The job: a child behind its gate, then a process to signal, then a zombie to reap; or a process that
+//! we adopted, which has all but the first behind it.
 
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::adoptee::Adoptee;
 use super::cgroup::Cgroup;
 use super::environment::Environment;
 use super::notify::Notifier;
@@ -24,14 +26,14 @@ use crate::sys::fork::{
 };
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::SignalSet;
-use crate::sys::wait::{Ended, peek};
+use crate::sys::wait::{Ended, await_end, peek};
 use crate::transaction::joint::Nursery;
 use crate::transaction::now;
 
 /// What a job is made from, and the job once it is born.
 #[derive(Debug)]
 pub struct Job {
-    program: Program,
+    origin: Origin,
     /// Everything the record says of the holder but token, lifeline and job.
     draft: Holder,
     setting: Setting,
@@ -45,6 +47,15 @@ pub struct Job {
     /// What it takes to repeat it, and where to keep that.
     rerun: Option<(MachineDir, Memo)>,
     memo: Option<Kept>,
+}
+
+/// Where a job comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// We start it.
+    Program(Program),
+    /// It runs already.
+    Process(Adoptee),
 }
 
 /// How long an exec may take before its success is told unseen.
@@ -73,11 +84,11 @@ pub struct Setting {
 
 impl Job {
     /// A job that is not born yet.
-    pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
+    pub fn new(origin: Origin, draft: Holder, setting: Setting) -> Self {
         let (early, gate_error) = (SignalSet::EMPTY, None);
         let (child, id, cgroup, pidfd) = (None, None, None, None);
         let (rerun, memo) = (None, None);
-        Self { program, draft, setting, early, child, id, cgroup, pidfd, gate_error, rerun, memo }
+        Self { origin, draft, setting, early, child, id, cgroup, pidfd, gate_error, rerun, memo }
     }
 
     /// The same, with what it takes to repeat it kept there.
@@ -105,9 +116,12 @@ impl Job {
     }
 
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
+        let Origin::Program(program) = &self.origin else {
+            return Err(io::Error::other("it runs already"));
+        };
         (self.early, self.gate_error) = (SignalSet::EMPTY, None);
         let envp = self.setting.environment.with_tokens(tokens);
-        let image = Image::new(self.program.path(), self.program.argv(), envp);
+        let image = Image::new(program.path(), program.argv(), envp);
         let setup = Setup {
             mask: self.setting.mask,
             ignore_sigchld: self.setting.ignore_sigchld,
@@ -132,8 +146,8 @@ impl Job {
     /// them to the group, and the policy takes it that the job has had them. It blocks all signals
     /// behind its gate, so one that it did have merges with ours.
     fn hand_over_early_keys(&mut self) {
-        if self.setting.group == Group::Own {
-            return; // it gets everything by the watch
+        if self.setting.group == Group::Own || self.adopted().is_some() {
+            return; // it gets everything by the watch; or was there, and has had them
         }
         let Ok(pending) = SignalSet::pending() else { return };
         for key in policy::FOR_GROUP.into_iter().filter(|key| pending.contains(*key)) {
@@ -145,7 +159,33 @@ impl Job {
 
     /// Its PID; 0 before it is born.
     pub fn pid(&self) -> i32 {
-        self.child.as_ref().map_or(0, Child::pid)
+        match &self.origin {
+            Origin::Program(_) => self.child.as_ref().map_or(0, Child::pid),
+            Origin::Process(process) => process.id().pid,
+        }
+    }
+
+    /// The process that it is, where we did not start it.
+    pub fn adopted(&self) -> Option<&Adoptee> {
+        match &self.origin {
+            Origin::Program(_) => None,
+            Origin::Process(process) => Some(process),
+        }
+    }
+
+    /// It is that of a run which was recorded before: like this.
+    pub fn has_run(&mut self, run: Holder) {
+        self.id.clone_from(&run.job);
+        self.draft = run;
+    }
+
+    /// Whether somebody else has started or adopted it before, for the same run.
+    pub fn was_taken_over(&self) -> bool {
+        self.draft.token != 0
+    }
+
+    fn pidfd(&self) -> Option<&PidFd> {
+        self.adopted().map(Adoptee::pidfd).or(self.pidfd.as_ref())
     }
 
     /// The control group that it has for itself.
@@ -198,9 +238,14 @@ impl Job {
         self.setting.group
     }
 
-    /// How it ended, if it has. It stays a zombie, so its PID stays its own.
+    /// How it ended, if it has. A child stays a zombie, so its PID stays its own.
     pub fn ended(&self) -> io::Result<Option<Ended>> {
-        peek(self.pid())
+        self.adopted().map_or_else(|| peek(self.pid()), Adoptee::ended)
+    }
+
+    /// Waits for its end; it stays as it is.
+    pub fn await_end(&self) -> io::Result<Ended> {
+        self.adopted().map_or_else(|| await_end(self.pid()), Adoptee::await_end)
     }
 
     /// Why it never began, once its process is over; `None` when it did.
@@ -222,14 +267,14 @@ impl Job {
                 result => return result,
             }
         }
-        match &self.pidfd {
+        match self.pidfd() {
             Some(pidfd) => pidfd.signal(signal),
             None => signal_unreaped(self.pid(), signal),
         }
     }
 
     fn signal_group(&self, signal: i32) -> io::Result<()> {
-        match &self.pidfd {
+        match self.pidfd() {
             Some(pidfd) => pidfd.signal_group(self.pid(), signal),
             None => signal_unreaped_group(self.pid(), signal),
         }
@@ -259,7 +304,10 @@ impl Job {
 
     /// Reaps it; its PID is anybody's afterwards.
     pub fn reap(&mut self) -> io::Result<()> {
-        self.child.take().map_or(Ok(()), Child::reap)
+        match self.adopted() {
+            Some(process) => process.reap(),
+            None => self.child.take().map_or(Ok(()), Child::reap),
+        }
     }
 
     /// Gives back what it had for itself, when nothing of it is left.
@@ -278,7 +326,13 @@ fn fork(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
 impl Nursery for Job {
     fn fork(&mut self, tokens: &[u64], keep_out: &[RawFd]) -> Result<Holder, Error> {
         self.keep(tokens)?;
-        let job = self.fork_child(tokens, keep_out).map_err(Error::io("start the job"))?;
+        let job = match self.adopted() {
+            None => self.fork_child(tokens, keep_out).map_err(Error::io("start the job"))?,
+            Some(process) => {
+                process.must_be_there()?;
+                self.id.insert(process.id().clone()).clone()
+            }
+        };
         self.draft.started_at = now().0;
         Ok(Holder { job: Some(job), ..self.draft.clone() })
     }

@@ -3,8 +3,9 @@
 //! [`mod@unit`] says under which service we run, and [`notify`] tells its manager how we do.
 //!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
-//! itself; [`watch`] is the loop, which only reads signals and does what the policy says.
+//! itself, or an [`adoptee`]; [`watch`] is the loop, which only reads signals and does what the policy says.
 
+pub mod adoptee;
 pub mod cgroup;
 pub mod draft;
 pub mod drain;

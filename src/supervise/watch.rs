@@ -1,10 +1,13 @@
 //! The loop: read a signal, do what the policy says, until the job is over.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::adoptee::Adoptee;
 use super::job::Job;
 use super::policy::{ends_a_run, react, sender_of, stops_us};
+use crate::sys::poll::Interest;
 use crate::sys::signal::{Arrival, SignalFd, SignalSet, is_ignored, stop_ourselves};
 use crate::sys::wait::{Ended, reap_all, reap_others, stopped_by};
 
@@ -37,16 +40,27 @@ impl<'a> Watch<'a> {
     /// is not reaped.
     ///
     /// One descriptor is enough: the job's end is a signal, too (SIGCHLD). It sleeps in a read, so
-    /// nothing costs anything as long as nothing happens.
+    /// nothing costs anything as long as nothing happens. That of a process that we adopted is not.
     ///
     /// # Errors
     /// When signals cannot be read any more, or the job cannot be looked at; it may still run.
     pub fn until(&mut self, until: Option<Instant>) -> io::Result<Option<Ended>> {
         loop {
-            if let Some(until) = until
-                && !self.signals.wait(until)?
-            {
-                return Ok(None);
+            match (self.job.adopted(), until) {
+                (Some(process), _) => {
+                    let is_signal = self.wait_beside(process, until)?;
+                    if let Some(ended) = process.ended()? {
+                        return Ok(Some(ended));
+                    }
+                    if !is_signal && until.is_some_and(|until| Instant::now() >= until) {
+                        return Ok(None);
+                    }
+                    if !is_signal {
+                        continue;
+                    }
+                }
+                (None, Some(until)) if !self.signals.wait(until)? => return Ok(None),
+                (None, _) => {}
             }
             let arrival = self.signals.read()?;
             let was_early = self.early.contains(arrival.signal);
@@ -84,6 +98,16 @@ pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i3
 
 /// Nobody waits longer without looking at the clock again.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
+impl Watch<'_> {
+    /// Waits for a signal to read, or for the end of a process that is no child of ours; whether there is
+    /// a signal.
+    fn wait_beside(&self, process: &Adoptee, until: Option<Instant>) -> io::Result<bool> {
+        let timeout = until.map_or(Duration::MAX, |u| u.saturating_duration_since(Instant::now()));
+        let end = [(process.pidfd().as_fd(), Interest::Readable)];
+        self.signals.wait_beside(&end, timeout)
+    }
+}
 
 fn on_signal(job: &Job, arrival: Arrival, early: bool) -> io::Result<Option<Ended>> {
     let ourselves = std::process::id().cast_signed();

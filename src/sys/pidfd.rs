@@ -6,6 +6,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::FsType;
 
@@ -61,6 +62,12 @@ impl PidFd {
     pub fn is_over(&self) -> io::Result<bool> {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         Ok(retry(|| poll(&mut fds, PollTimeout::ZERO))? != 0)
+    }
+
+    /// Makes it non-blocking (`PIDFD_NONBLOCK`), which its fdinfo shows to others.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        retry(|| fcntl(&self.0, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)))?;
+        Ok(())
     }
 
     /// How the process ended, once that is told: when somebody has reaped it. Whoever had this open

@@ -5,7 +5,9 @@
 
 use std::io;
 use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
 
+use super::pidfd::PidFd;
 use super::retry::call;
 
 /// How a process ended.
@@ -15,6 +17,8 @@ pub enum Ended {
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
+    /// It was no child of ours, and the kernel did not tell.
+    Unseen,
 }
 
 impl Ended {
@@ -30,6 +34,27 @@ impl Ended {
 /// How the child `pid` ended, if it has; it stays a zombie.
 pub fn peek(pid: i32) -> io::Result<Option<Ended>> {
     wait(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// How the child with this pidfd ended, if it has; it stays a zombie.
+///
+/// # Errors
+/// `ECHILD`: it is no child of ours.
+pub fn peek_through(pidfd: &PidFd) -> io::Result<Option<Ended>> {
+    wait_through(pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Reaps the child with this pidfd, if it is over.
+///
+/// # Errors
+/// `ECHILD`: it is no child of ours.
+pub fn reap_through(pidfd: &PidFd) -> io::Result<Option<Ended>> {
+    wait_through(pidfd, libc::WEXITED | libc::WNOHANG)
+}
+
+fn wait_through(pidfd: &PidFd, options: libc::c_int) -> io::Result<Option<Ended>> {
+    let id = pidfd.as_fd().as_raw_fd().cast_unsigned();
+    Ok(wait_for(libc::P_PIDFD, id, options)?.map(|(_, ended)| ended))
 }
 
 /// Waits for the child `pid` to end; it stays a zombie.
@@ -52,10 +77,15 @@ pub fn reap(pid: i32) -> io::Result<Option<Ended>> {
 pub fn reap_others(job: i32) -> io::Result<()> {
     loop {
         let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        match wait_for(libc::P_ALL, 0, look)? {
-            Some((orphan, _)) if orphan != job => wait(orphan, libc::WEXITED | libc::WNOHANG)?,
-            _ => return Ok(()),
-        };
+        match wait_for(libc::P_ALL, 0, look) {
+            Ok(Some((orphan, _))) if orphan != job => {
+                wait(orphan, libc::WEXITED | libc::WNOHANG)?;
+            }
+            Ok(_) => return Ok(()),
+            // The job is one that we adopted.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -114,7 +144,7 @@ unsafe fn child_fields(info: &libc::siginfo_t) -> (i32, i32) {
 pub fn stopped_by(pid: i32) -> io::Result<Option<i32>> {
     match wait(pid, libc::WSTOPPED | libc::WNOHANG) {
         Ok(Some(Ended::Signaled(signal))) => Ok(Some(signal)),
-        Ok(Some(Ended::Exited(_)) | None) => Ok(None),
+        Ok(Some(Ended::Exited(_) | Ended::Unseen) | None) => Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
         Err(error) => Err(error),
     }

@@ -51,6 +51,9 @@ impl Run<'_> {
             most => Queueing::Last(most),
         };
         loop {
+            if let Some(held) = self.take_over()? {
+                return Ok(Claimed::Held(held));
+            }
             let is_full = match self.try_claim(queueing)? {
                 Tried::Held(held) => return Ok(Claimed::Held(held)),
                 Tried::Busy { is_full } => is_full,

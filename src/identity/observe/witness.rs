@@ -57,7 +57,7 @@ impl Witness {
 }
 
 /// What the kernel tells of how a process ended that is over.
-pub(crate) fn told(handle: &PidFd) -> Told {
+pub fn told(handle: &PidFd) -> Told {
     if let Ok(Some(ended)) = handle.ended() {
         return Told::Ended(ended);
     }
