@@ -6,56 +6,18 @@
 mod strangers;
 mod support;
 
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rstest::rstest;
 use serde_json::{Value, json};
 use strangers::{ALICE, Commons, TEAM, User};
 use support::held::{Held, waits};
+use support::keeper::{Kept, LAZY, REAPS, orphan, orphan_of};
 use support::probe::probe;
 use support::{
-    JOBGUARD, PATIENCE, Running, Sandbox, Stray, ends, kernel_tells, require_program, run,
+    JOBGUARD, PATIENCE, Running, Sandbox, ends, kernel_tells, require_program, run,
     state as process_state, until,
 };
-
-/// A job that became an orphan: of a keeper, that takes in what the supervisor leaves.
-struct Orphan {
-    keeper: Running,
-    job: Stray,
-    stdin: Option<ChildStdin>,
-}
-
-/// Whether the keeper reaps what it takes in.
-const REAPS: &str = "reaps";
-const LAZY: &str = "lazy";
-
-impl Orphan {
-    fn new(sandbox: &Sandbox, keeper: &str, script: &str) -> Self {
-        let mut command = Command::new(probe());
-        command.args(["keeper", keeper, JOBGUARD, "-m", "m1", "--", "sh", "-c", script]);
-        sandbox.confine(&mut command);
-        Self::of(&mut command)
-    }
-
-    /// The same of a jobguard that this keeper starts.
-    fn of(command: &mut Command) -> Self {
-        let mut keeper = Running::start(command.stdin(Stdio::piped()).stderr(Stdio::null()));
-        let supervisor: i32 = keeper.line().parse().unwrap();
-        let job = Stray(keeper.line().parse().unwrap());
-        let stdin = keeper.child.stdin.take();
-        support::probe::send(supervisor, libc::SIGKILL);
-        // The keeper has reaped it: the job's parent is another.
-        until("it is an orphan", || {
-            jobguard::identity::stat::Stat::read(job.0).unwrap().parent == keeper.pid()
-        });
-        Self { keeper, job, stdin }
-    }
-
-    /// Lets the job end.
-    fn let_go(&mut self) {
-        self.stdin = None;
-    }
-}
 
 /// Somebody who waits for the machine.
 fn waiter(sandbox: &Sandbox, words: &[&str]) -> Running {
@@ -77,11 +39,11 @@ fn is_known(found: &Value, ended: &str, code: i32) {
 }
 
 /// Stops somebody who waits, and lets the job end and be reaped: then only one who had a handle is told.
-fn end_behind_the_back_of(waiter: i32, orphan: &mut Orphan) {
+fn end_behind_the_back_of(waiter: i32, orphan: &mut Kept) {
     support::probe::send(waiter, libc::SIGSTOP);
     until("it is stopped", || matches!(process_state(waiter), Some('T' | 't')));
     orphan.let_go();
-    until("it is reaped", || process_state(orphan.job.0).is_none());
+    until("it is reaped", || process_state(orphan.process.0).is_none());
     support::probe::send(waiter, libc::SIGCONT);
 }
 
@@ -119,7 +81,7 @@ fn the_next_run_records_how_an_orphan_ended(
     // A core is written where the job is.
     let script = format!("cd {}; echo $$; read _; {end}", sandbox.path("").to_str().unwrap());
     let script = script.replace("PROBE", probe().to_str().unwrap());
-    let mut held = Orphan::new(&sandbox, keeper, &script);
+    let mut held = orphan(&sandbox, keeper, &script);
     let mut next = waiter(&sandbox, &["-m", "m1", "false"]);
     match keeper {
         REAPS => end_behind_the_back_of(next.pid(), &mut held),
@@ -141,7 +103,7 @@ fn the_next_run_records_how_an_orphan_ended(
 #[test]
 fn a_wait_records_it_and_prints_it() {
     let sandbox = Sandbox::new();
-    let mut held = Orphan::new(&sandbox, REAPS, "echo $$; read _; exit 3");
+    let mut held = orphan(&sandbox, REAPS, "echo $$; read _; exit 3");
     let token = sandbox.record("m1")["holders"][0]["token"].clone();
     let mut waiter = waiter(&sandbox, &["wait", "m1"]);
     held.let_go();
@@ -159,7 +121,7 @@ fn a_wait_records_it_and_prints_it() {
 #[case::kill("trap '' TERM; echo $$; read _", "0.1", libc::SIGKILL)]
 fn a_stop_records_what_it_did(#[case] script: &str, #[case] grace: &str, #[case] signal: i32) {
     let sandbox = Sandbox::new();
-    let _held = Orphan::new(&sandbox, REAPS, script);
+    let _held = orphan(&sandbox, REAPS, script);
     let done = run(sandbox.jobguard(["stop", "m1", "--grace"]).arg(grace)).exits(0);
     is_known(&last(&sandbox), "signaled", signal);
     let how = match last(&sandbox)[0].as_str().unwrap() {
@@ -173,7 +135,7 @@ fn a_stop_records_what_it_did(#[case] script: &str, #[case] grace: &str, #[case]
 #[test]
 fn of_many_who_wait_one_records_it() {
     let sandbox = Sandbox::new();
-    let mut held = Orphan::new(&sandbox, REAPS, "echo $$; read _; exit 3");
+    let mut held = orphan(&sandbox, REAPS, "echo $$; read _; exit 3");
     let mut waiters: Vec<Running> =
         (0..10).map(|_| waiter(&sandbox, &["-m", "m1", "true"])).collect();
     let mut onlookers: Vec<Running> =
@@ -215,7 +177,7 @@ fn what_nobody_saw_is_unknown() {
 fn what_the_kernel_does_not_tell_is_unknown(#[case] error: &str) {
     require_program("strace");
     let sandbox = Sandbox::new();
-    let mut held = Orphan::new(&sandbox, REAPS, "echo $$; read _; exit 3");
+    let mut held = orphan(&sandbox, REAPS, "echo $$; read _; exit 3");
     let mut command = Command::new("strace");
     command.args(["-qq", "-o", "/dev/null", "-e", "trace=ioctl", "-e"]);
     command.arg(format!("inject=ioctl:error={error}")).args([JOBGUARD, "wait", "m1"]);
@@ -246,15 +208,15 @@ fn who_may_not_know_does_not_guess_as_root() {
         "-c",
         "echo $$; read _; exit 3",
     ]);
-    let mut orphan = Orphan::of(keeper.env("JOBGUARD_STATE_DIR", &state));
+    let mut orphan = orphan_of(keeper.env("JOBGUARD_STATE_DIR", &state));
     let mut waiter = commons.jobguard(ALICE, &[TEAM], &state, ["wait", "m1"]);
     let mut waiter = Running::start(&mut waiter);
     until("it waits", || waits(waiter.pid()));
     orphan.let_go();
-    assert!(ends(orphan.job.0, PATIENCE));
+    assert!(ends(orphan.process.0, PATIENCE));
     let line = waiter.line();
     assert!(line.starts_with("m1: free (last run ended unseen at "), "{line}");
     assert!(waiter.wait().success());
-    assert_eq!(process_state(orphan.job.0), Some('Z'), "it was reaped");
+    assert_eq!(process_state(orphan.process.0), Some('Z'), "it was reaped");
     assert!(orphan.keeper.child.try_wait().unwrap().is_none());
 }

@@ -113,6 +113,10 @@ fn is_told(event: &Event, line: &[u8]) {
             assert_eq!((read("signals"), read("uid")), (json!(signals), json!(uid)));
             assert_eq!(&told["holder"], holder);
         }
+        What::TakenOver { uid, holder } => {
+            assert_eq!((read("event"), read("uid")), (json!("taken_over"), json!(uid)));
+            assert_eq!(&told["holder"], holder);
+        }
         What::ForceCleared { verdict, uid, holder } => {
             assert_eq!(told["event"], "force_cleared");
             assert_eq!((read("verdict"), read("uid")), (json!(verdict), json!(uid)));
@@ -153,6 +157,7 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
             code: [None, Some(0)][draw.below(2)],
             holder: holder.clone(),
         },
+        What::TakenOver { uid: 0, holder: holder.clone() },
         What::ForceCleared { verdict: text(), uid: u32::MAX, holder: holder.clone() },
         What::Stopped { signals: vec![text()], uid: 0, holder },
     ];

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 pub mod dice;
 pub mod held;
 pub mod job_log;
+pub mod keeper;
 pub mod probe;
 pub mod strace;
 pub mod troupe;

@@ -154,11 +154,11 @@ static int keeper(char **word) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     pid_t child = fork();
     if (!child) {
+        printf("%d\n", getpid());
+        fflush(stdout);
         execvp(word[1], word + 1);
         err(99, "%s", word[1]);
     }
-    printf("%d\n", child);
-    fflush(stdout);
     waitpid(child, NULL, 0);
     if (!strcmp(word[0], "reaps"))
         while (wait(NULL) > 0) continue;
