@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 
+use crate::sys::retry::retry;
+
 /// The fields of `/proc/PID/stat` that matter here (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -67,7 +69,7 @@ impl Stat {
     pub fn exit_status(pid: i32) -> io::Result<Option<i32>> {
         let line = fs::read(format!("/proc/{pid}/stat"))?;
         // The same permission, and there is nothing to find: its memory is gone.
-        let is_shown = fs::read_link(format!("/proc/{pid}/exe"))
+        let is_shown = retry(|| fs::read_link(format!("/proc/{pid}/exe")))
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         Ok(Self::status_in(&line).filter(|_| is_shown))
     }

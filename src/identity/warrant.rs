@@ -169,13 +169,13 @@ fn bond(
     let Some(job) = holder.job.as_ref().filter(|_| role == Role::Job) else {
         return Ok(own(supervisor.is_some()));
     };
-    let parent = Stat::read(job.pid)?.parent;
-    match supervisor {
-        Some(supervisor) if supervisor.pid == parent => return Ok(Bond::Own),
-        Some(supervisor) if holder.adopted && watches(supervisor.pid, job)? => {
+    if let Some(supervisor) = supervisor {
+        if holder.adopted && watches(supervisor.pid, job)? {
             return Ok(Bond::Adopted);
         }
-        _ => {}
+        if Stat::read(job.pid)?.parent == supervisor.pid {
+            return Ok(Bond::Own);
+        }
     }
     bears(job.pid, dir, holder.token).map(own)
 }

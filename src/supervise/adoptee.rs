@@ -25,6 +25,7 @@ use crate::identity::verdict::{GRACE, Told};
 use crate::machine::argument::Argument;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Interest, wait_any};
+use crate::sys::retry::retry;
 use crate::sys::signal::SignalSet;
 use crate::sys::wait::{Ended, peek_through, reap_through};
 
@@ -130,7 +131,7 @@ impl Adoptee {
 
     /// Its working directory.
     pub fn cwd(&self) -> Option<Argument> {
-        let cwd = fs::read_link(format!("/proc/{}/cwd", self.id.pid)).ok()?;
+        let cwd = retry(|| fs::read_link(format!("/proc/{}/cwd", self.id.pid))).ok()?;
         Some(Argument(cwd.into_os_string()))
     }
 
@@ -163,7 +164,7 @@ impl Adoptee {
                 Told::Soon | Told::Nothing => return Ok(Some(Ended::Unseen)),
             }
             let reap = [(self.pidfd.as_fd(), Interest::Closed)];
-            wait_any(&reap, Some(left), SignalSet::ALL)?;
+            retry(|| wait_any(&reap, Some(left), SignalSet::ALL))?;
         }
     }
 
@@ -173,7 +174,8 @@ impl Adoptee {
             if let Some(ended) = self.ended()? {
                 return Ok(ended);
             }
-            wait_any(&[(self.pidfd.as_fd(), Interest::Readable)], None, SignalSet::ALL)?;
+            let end = [(self.pidfd.as_fd(), Interest::Readable)];
+            retry(|| wait_any(&end, None, SignalSet::ALL))?;
         }
     }
 
