@@ -220,3 +220,19 @@ fn who_may_not_know_does_not_guess_as_root() {
     assert_eq!(process_state(orphan.process.0), Some('Z'), "it was reaped");
     assert!(orphan.keeper.child.try_wait().unwrap().is_none());
 }
+
+/// A run that was seen to exit need not be repeated; one that was killed may not have come to its end.
+#[rstest]
+#[case::exited("exit 3", !kernel_tells())]
+#[case::killed("kill -KILL $$", true)]
+fn whether_it_is_lost(#[case] end: &str, #[case] is_lost: bool) {
+    let sandbox = Sandbox::new();
+    let mut keeper = Command::new(probe());
+    keeper.args(["keeper", REAPS, JOBGUARD, "--rerun-if-lost", "-m", "m1", "--", "sh", "-c"]);
+    sandbox.confine(keeper.arg(format!("echo $$; read _; {end}")));
+    let mut orphan = orphan_of(&mut keeper);
+    let mut waiter = waiter(&sandbox, &["wait", "m1"]);
+    end_behind_the_back_of(waiter.pid(), &mut orphan);
+    assert!(waiter.wait().success());
+    assert_eq!(!sandbox.record("m1")["lost"].is_null(), is_lost);
+}
