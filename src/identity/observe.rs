@@ -76,6 +76,12 @@ enum Sign {
 }
 
 impl Patience {
+    /// The same, with nothing left open: there may be more machines than descriptors.
+    #[must_use]
+    pub fn without_handles(self) -> Self {
+        Self { witness: Witness::default(), ..self }
+    }
+
     /// For how long `sign` has been shown by the run `token` without a break.
     fn shown_for(&mut self, token: u64, sign: Sign, shown: bool) -> Duration {
         if !shown {

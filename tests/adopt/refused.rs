@@ -72,7 +72,8 @@ fn whoever_has_a_supervisor_gets_no_other() {
     let guard = adopted(&sandbox, daemon.pid(), &[]);
     let refused = |pid: i32| {
         let done = run(&mut adopt(&sandbox, pid, &["-w", "20"])).exits(75);
-        done.says(&format!("PID {pid} has a supervisor, or is one")).says("m1 is held by");
+        done.says(&format!("PID {pid} is of that run, whose supervisor is not provably over"))
+            .says("m1 is held by");
     };
     refused(daemon.pid());
     refused(guard.pid());

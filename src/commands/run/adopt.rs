@@ -37,7 +37,9 @@ impl Run<'_> {
             Outcome::Supervised(judged) => {
                 let held = human::held_by(dir.name(), &judged.subject, &judged.judgement);
                 let pid = process.id().pid;
-                Err(Error::Busy(format!("{held}; PID {pid} has a supervisor, or is one")))
+                Err(Error::Busy(format!(
+                    "{held}; PID {pid} is of that run, whose supervisor is not provably over"
+                )))
             }
             Outcome::Misled => Err(misled()),
         }
