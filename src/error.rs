@@ -26,6 +26,8 @@ pub enum Error {
     },
     /// The state directory cannot be trusted or used.
     State(String),
+    /// We are to end by this signal, as a job that we wait for would have.
+    Signaled(i32),
     /// A system call failed.
     Io {
         /// What was being done, as in "cannot …".
@@ -53,6 +55,8 @@ impl Error {
                 Some(libc::ENOENT | libc::ENOTDIR) => 127,
                 _ => 126,
             },
+            // As a shell says it.
+            Self::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
             Self::LockTimeout { .. } | Self::State(_) | Self::Io { .. } => 125,
         }
     }
@@ -78,6 +82,7 @@ impl fmt::Display for Error {
             Self::LockTimeout { machine, detail } => {
                 write!(f, "{machine}: cannot take the machine lock: {detail}")
             }
+            Self::Signaled(signal) => write!(f, "ended by signal {signal}"),
             Self::Io { doing, source } => write!(f, "cannot {doing}: {}", plain(source)),
         }
     }

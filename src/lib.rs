@@ -43,6 +43,9 @@ pub enum Exit {
 
 /// Does what the command line says.
 pub fn run(args: Vec<OsString>) -> Exit {
+    if supervise::init::is_init() {
+        sys::signal::block_from_the_start();
+    }
     sys::startup::occupy_standard_descriptors();
     match cli::plan::plan(args) {
         Ok(plan) => commands::execute(plan),

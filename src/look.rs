@@ -4,6 +4,7 @@
 //! another run, so start over. Nothing is written, and a held machine lock is no hindrance.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,11 @@ use crate::machine::store::MachineDir;
 use crate::machine::store::queue::place::Place;
 use crate::machine::store::sidecar::Snapshot;
 use crate::machine::ticket::{Ticket, TicketId};
+use crate::supervise::init::Vigil;
+use crate::supervise::policy::OF_OUR_WRITES;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Interest, wait_any};
-use crate::sys::signal::SignalSet;
+use crate::sys::signal::{Arrival, SignalFd, SignalSet, send_ourselves};
 
 /// A machine as it was seen.
 #[derive(Debug)]
@@ -193,13 +196,41 @@ impl<'a> Wakers<'a> {
         if let Some(until) = until {
             self.at_most(until.saturating_duration_since(Instant::now()));
         }
-        // We may have written to a closed stderr: that SIGPIPE is ours alone.
-        match wait_any(&self.fds, Some(self.timeout), mask.with(libc::SIGPIPE)) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()), // look again
-            Err(error) => Err(Error::io("wait for the machine")(error)),
+        self.sleep_under(mask)
+            .map_err(Error::io("wait for the machine"))?
+            .map_or(Ok(()), |signal| Err(Error::Signaled(signal)))
+    }
+
+    /// Sleeps, and returns the signal that is to end us, where the kernel does not do that.
+    fn sleep_under(self, mask: SignalSet) -> io::Result<Option<i32>> {
+        take_own(mask)?;
+        let vigil = Vigil::keep(mask)?;
+        let mask = vigil.as_ref().map_or(mask, |vigil| vigil.mask(mask));
+        let mut fds = self.fds;
+        fds.extend(vigil.iter().map(|vigil| (vigil.as_fd(), Interest::Readable)));
+        match (wait_any(&fds, Some(self.timeout), mask), &vigil) {
+            (Ok(spoke), Some(vigil)) if spoke.last() == Some(&true) => vigil.answer(),
+            (Err(error), _) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(None), // look again
         }
     }
+}
+
+/// Takes what writes of our own brought about, as to a closed stderr, and what would end us under this
+/// mask: it is nobody's signal.
+fn take_own(mask: SignalSet) -> io::Result<()> {
+    let own = OF_OUR_WRITES.into_iter().fold(SignalSet::EMPTY, SignalSet::with).0 & !mask.0;
+    let waiting = || SignalSet::pending().map(|pending| SignalSet(pending.0 & own));
+    let mut left = waiting()?;
+    while left != SignalSet::EMPTY {
+        let Arrival { signal, sender, .. } = SignalFd::open(left)?.read()?;
+        left = waiting()?;
+        if sender != std::process::id().cast_signed() {
+            send_ourselves(signal); // it was somebody else's, and is to do what it does
+            left = left.without(signal);
+        }
+    }
+    Ok(())
 }
 
 /// Whether the end of this holder cannot be waited for, only looked for.

@@ -137,7 +137,7 @@ fn the_job_is_told_what_it_holds() {
                           echo $JOBGUARD_STATE_DIR; read -r end";
     let sandbox = Sandbox::new();
     let mut guard = sandbox.jobguard(["-m", "outer"]);
-    guard.arg(support::JOBGUARD).args(["-m", "inner", "sh", "-c", SCRIPT]);
+    guard.arg(support::jobguard()).args(["-m", "inner", "sh", "-c", SCRIPT]);
     let mut job = Running::start(guard.stdin(Stdio::piped()));
     let lines = [job.line(), job.line(), job.line()];
     let [outer, inner] = ["outer", "inner"].map(|machine| {

@@ -9,6 +9,7 @@ use std::path::Path;
 use jobguard::machine::argument::Argument;
 use jobguard::machine::events::{Event, FILE, ROTATED, What, Why, append};
 use jobguard::machine::record::{Ending, LastRun, Leftover};
+use jobguard::machine::used::Used;
 use nix::sys::stat::Mode;
 use serde_json::{Map, Value, json};
 
@@ -138,6 +139,7 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
         code: Some(9),
         started_at: Some(text()),
         ended_at: "2026-11-20T15:30:45.123Z".to_owned(),
+        used: Used::default(),
         unknown: Map::new(),
     };
     let words: Vec<Argument> = words.map(Argument::from).collect();

@@ -18,9 +18,11 @@ use crate::machine::record::MAX_SLOTS;
 use crate::report::escape::escape_os;
 
 mod adoption;
+pub mod output;
 mod supervision;
 
 pub use adoption::AdoptArgs;
+pub use output::OutputArgs;
 pub use supervision::{EndArgs, Leftovers, LimitArgs, RerunArgs, RetryArgs};
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
@@ -52,6 +54,9 @@ pub struct Top {
 
     #[command(flatten)]
     pub rerun: RerunArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
 
     #[command(flatten)]
     pub place: Place,

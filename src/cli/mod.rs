@@ -2,6 +2,8 @@
 
 pub mod args;
 pub mod duration;
+pub mod log_name;
 pub mod plan;
 pub mod settings;
 pub mod signal;
+pub mod size;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+use super::args::output::OutputPlan;
 use super::args::{
     Common, Leftovers, LimitArgs, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
     full_command,
@@ -136,6 +137,8 @@ pub struct RunPlan {
     pub on_supervisor_death: Option<OnSupervisorDeath>,
     /// What the service manager is told in the job's place.
     pub notify: Option<Notify>,
+    /// Where the job's output goes.
+    pub output: OutputPlan,
     /// Where the state is.
     pub settings: Settings,
 }
@@ -239,6 +242,7 @@ fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
         name: top.run.name,
         on_supervisor_death: top.run.on_supervisor_death,
         notify: top.run.notify,
+        output: top.output.plan(),
         settings: Settings::resolve(top.place, Place::default())?,
     })))
 }

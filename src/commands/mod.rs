@@ -27,7 +27,7 @@ use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
 use crate::protocol::{Judged, Protocol, note};
 use crate::report::{human, output};
-use crate::sys::signal::SignalSet;
+use crate::sys::signal::{SignalSet, block_all, inherited_mask};
 use crate::transaction::{Transaction, misled};
 
 /// The exit status of `status` and `info` when they fail themselves (LSB: "status is unknown").
@@ -57,10 +57,16 @@ pub fn execute(plan: Plan) -> Exit {
 
 /// The exit of a command: its code, or that of its error after the message.
 fn answer(result: Result<u8, Error>, on_error: Option<u8>) -> Exit {
-    Exit::Code(result.unwrap_or_else(|error| {
-        output::message(&error);
-        on_error.unwrap_or(error.exit_code())
-    }))
+    result.map_or_else(|error| fail(&error, on_error.unwrap_or(error.exit_code())), Exit::Code)
+}
+
+/// The exit of what failed, with this code, after the message. A signal is not reported by whom it ends.
+fn fail(error: &Error, code: u8) -> Exit {
+    if let Error::Signaled(signal) = error {
+        return Exit::Signal(*signal);
+    }
+    output::message(error);
+    Exit::Code(code)
 }
 
 /// Who judges, with these settings, about this state directory.
@@ -128,7 +134,7 @@ fn at_machine<T>(
     let Some(state) = state else { return Ok((None, path)) };
     let Some(dir) = state.machine(machine, Missing::Accept)? else { return Ok((None, path)) };
     let observer = observer(settings, &state)?;
-    let inherited = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
+    let inherited = block_all().map_err(Error::io("block signals"))?;
     let holds = state.inherited_holds();
     let done = act(&At { dir: &dir, observer: &observer, holds, mask: inherited });
     inherited.set_mask().map_err(Error::io("unblock signals"))?;
@@ -168,7 +174,7 @@ fn leave_word(
     }
 }
 
-/// The signal mask as it is.
+/// The signal mask that we inherited.
 fn current_mask() -> Result<SignalSet, Error> {
-    SignalSet::current_mask().map_err(Error::io("read the signal mask"))
+    inherited_mask().map_err(Error::io("read the signal mask"))
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use claim::Claimed;
 use supervise::Over;
 
-use super::observer;
+use super::{fail, observer};
 use crate::Exit;
 use crate::cli::args::Leftovers;
 use crate::cli::plan::RunPlan;
@@ -33,6 +33,7 @@ use crate::machine::record::{Ending, LastRun, Unknown};
 use crate::machine::state_dir::{Missing, StateDir, locate};
 use crate::machine::store::MachineDir;
 use crate::machine::store::queue::place::Place;
+use crate::machine::used::Used;
 use crate::protocol::release::{self, Release};
 use crate::protocol::want::Want;
 use crate::report::{human, output};
@@ -41,9 +42,11 @@ use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
 use crate::supervise::job::{Job, Origin, Setting};
 use crate::supervise::notify::{self, Notifier};
+use crate::supervise::output::Output;
 use crate::supervise::program::Program;
+use crate::sys::disposition::stop_ignoring_sigchld;
 use crate::sys::fork::Failure;
-use crate::sys::signal::{SignalFd, SignalSet, adopt_orphans, stop_ignoring_sigchld};
+use crate::sys::signal::{SignalFd, SignalSet, adopt_orphans, block_all};
 use crate::sys::startup;
 use crate::sys::wait::Ended;
 use crate::transaction::{Transaction, misled, now};
@@ -52,17 +55,14 @@ use crate::transaction::{Transaction, misled, now};
 pub(super) fn run(plan: &RunPlan) -> Exit {
     let busy_exit = plan.busy_exit;
     try_run(plan).unwrap_or_else(|error| {
-        output::message(&error);
-        Exit::Code(match error {
-            Error::Busy(_) => busy_exit,
-            error => error.exit_code(),
-        })
+        let code = if matches!(error, Error::Busy(_)) { busy_exit } else { error.exit_code() };
+        fail(&error, code)
     })
 }
 
 fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     // From here on a signal waits until there is a job to have it, or we sleep.
-    let mask = SignalSet::ALL.set_mask().map_err(Error::io("block signals"))?;
+    let mask = block_all().map_err(Error::io("block signals"))?;
     // Before any queue: nobody should wait for hours to learn of a typing error.
     let origin = origin(plan)?;
     let path = locate(plan.settings.state_dir.as_deref())?;
@@ -74,6 +74,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
         Ok(Target::new(dir, plan.want(&holds, machine)))
     };
     let targets = plan.machines.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
+    let file = Output::plan(plan, &state)?;
     let observer = observer(&plan.settings, &state)?;
     let (mut draft, mut group) = draft(plan, &observer)?;
     if let Origin::Process(process) = &origin {
@@ -87,7 +88,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     }
     let notifier = Notifier::new(plan.notify);
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
-    let signals = SignalFd::open().map_err(Error::io("open a signalfd"))?;
+    let signals = SignalFd::open(SignalSet::ALL).map_err(Error::io("open a signalfd"))?;
     let adopts_orphans = plan.leftovers != Leftovers::Leave;
     let own_cgroup = plan.leftovers == Leftovers::Kill;
     if adopts_orphans {
@@ -104,7 +105,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
         kernel,
         notifier,
     };
-    let job = Job::new(origin, draft, setting).kept_in(memo(plan, &state)?);
+    let job = Job::new(origin, draft, setting).kept_in(memo(plan, &state)?).writing_to(file);
     let (state, told, contended) = (&state, false, false);
     let mut run = Run { plan, state, targets, observer: &observer, job, told, contended };
 
@@ -224,7 +225,7 @@ struct HeldRun {
 impl Run<'_> {
     /// Releases the machine, reaps the job, and says how we are to end.
     fn end(mut self, mut held: Held, over: Over, signals: &SignalFd) -> Result<Exit, Error> {
-        let last = self.last_run(&over, held.started_at.clone());
+        let last = self.last_run(&over, held.started_at.clone(), self.job.used());
         self.release(&mut held, last);
         self.job.forget();
         self.forget_taken_over(&held);
@@ -233,7 +234,7 @@ impl Run<'_> {
         self.end_the_rest(&held, &over, signals);
         self.job.clear_away();
         self.name_leftovers(&held);
-        match (over.failure, over.overran, over.signal, over.ended) {
+        let exit = match (over.failure, over.overran, over.signal, over.ended) {
             (Some(Failure::Setup(source)), ..) => Err(Error::io("let the job begin")(source)),
             (Some(Failure::Exec(source)), ..) => {
                 let word = Argument::from(self.plan.command[0].as_os_str());
@@ -247,11 +248,13 @@ impl Run<'_> {
             }
             (None, None, None, Ended::Signaled(signal)) => Ok(Exit::Signal(signal)),
             (None, None, None, Ended::Unseen) => Err(self.unseen()),
-        }
+        };
+        self.job.show_output(!matches!(exit, Ok(Exit::Code(0))));
+        exit
     }
 
     /// How a job ended, for the record; the token is to be filled in.
-    fn last_run(&self, over: &Over, started_at: String) -> LastRun {
+    fn last_run(&self, over: &Over, started_at: String, used: Used) -> LastRun {
         let (ended, code) = match (&over.failure, over.overran, over.ended) {
             (Some(Failure::Setup(error) | Failure::Exec(error)), ..) => {
                 (Ending::ExecFailed, error.raw_os_error())
@@ -262,7 +265,7 @@ impl Run<'_> {
             (None, None, Ended::Unseen) => (Ending::Unknown, None),
         };
         let (started_at, ended_at, unknown) = (Some(started_at), now().0, Unknown::new());
-        LastRun { token: 0, ended, code, started_at, ended_at, unknown }
+        LastRun { token: 0, ended, code, started_at, ended_at, used, unknown }
     }
 
     /// Gives the machines back, all at once: one whose lock somebody keeps must not keep the others. If

@@ -12,3 +12,4 @@ pub mod record;
 pub mod state_dir;
 pub mod store;
 pub mod ticket;
+pub mod used;

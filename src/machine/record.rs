@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::argument::Argument;
+use super::used::Used;
 use crate::identity::host::Host;
 use crate::identity::process::ProcessId;
 
@@ -143,6 +144,9 @@ pub struct Holder {
     /// Processes of its job that outlived it, and that the machine is held for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Leftover>,
+    /// The file that its output goes to, where that is not its supervisor's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Argument>,
     /// Under what it was started.
     #[serde(default)]
     pub context: Context,
@@ -232,6 +236,9 @@ pub struct LastRun {
     pub started_at: Option<String>,
     /// When it ended, or was found over.
     pub ended_at: String,
+    /// What it used, where that is known.
+    #[serde(flatten)]
+    pub used: Used,
     /// Fields of a later version, kept.
     #[serde(flatten)]
     pub unknown: Unknown,

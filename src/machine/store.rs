@@ -2,8 +2,10 @@
 //!
 //! Nothing here decides anything; [`crate::protocol`] does.
 
+mod left;
 pub mod lifelines;
 pub mod memos;
+pub mod outputs;
 pub mod queue;
 pub mod sidecar;
 

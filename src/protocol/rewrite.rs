@@ -8,6 +8,7 @@ use super::Judged;
 use crate::identity::verdict::{PhantomReason, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Ending, Holder, LastRun, Lost, Record};
+use crate::machine::used::Used;
 use crate::sys::wait::Ended;
 
 /// The record without these phantoms: counted, and the last of them remembered as the last run.
@@ -31,6 +32,7 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
                 code,
                 started_at: Some(holder.started_at.clone()),
                 ended_at: now.to_owned(),
+                used: Used::default(),
                 unknown: serde_json::Map::new(),
             });
         }

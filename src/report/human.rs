@@ -171,9 +171,16 @@ pub fn command(words: &str, chosen: Option<&Path>) -> String {
     }
 }
 
-/// The line about a phantom that was cleared: the job, its PID, when it started, the proof.
+/// The line about a phantom that was cleared: the job, its PID, when it started, the proof, and where
+/// its output is if nobody showed it.
 pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
     let who = describe(&judged.subject);
+    let output = match &judged.subject {
+        Subject::Holder(holder) => holder.output.as_ref(),
+        _ => None,
+    };
+    let output = output.map(|path| format!("; its output went to '{}'", escape_os(&path.0)));
+    let output = output.unwrap_or_default();
     match &judged.judgement.verdict {
         Verdict::Phantom(reason) => {
             let ended = match judged.ended {
@@ -181,10 +188,10 @@ pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
                 Some(Ended::Signaled(signal)) => format!("; it was killed by signal {signal}"),
                 Some(Ended::Unseen) | None => String::new(),
             };
-            format!("{machine}: cleared {who}: STALE ({reason}){ended}")
+            format!("{machine}: cleared {who}: STALE ({reason}){ended}{output}")
         }
         Verdict::Live | Verdict::Finishing | Verdict::Unverifiable(_) => {
-            format!("{machine}: cleared {who} by force")
+            format!("{machine}: cleared {who} by force{output}")
         }
     }
 }

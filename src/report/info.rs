@@ -12,6 +12,7 @@ use crate::identity::verdict::{Subject, Verdict};
 use crate::look::Sight;
 use crate::machine::name::MachineName;
 use crate::machine::record::{Holder, State};
+use crate::report::resources::used;
 
 /// The page.
 pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
@@ -35,6 +36,9 @@ pub fn info(machine: &MachineName, sight: &Sight, state_dir: &Path) -> String {
         page.line(&format!("Waiting, {}", queued.position), &who);
     }
     page.line("Last run", &sight.record.last.as_ref().map_or("none".to_owned(), last_run));
+    if let Some(used) = sight.record.last.as_ref().and_then(|last| used(&last.used)) {
+        page.line("Used", &used);
+    }
     let counters = &sight.record.counters;
     page.line("Runs", &format!("{} ({} had to wait)", counters.runs, counters.contended));
     let gone = [
@@ -86,6 +90,9 @@ fn holder_lines(page: &mut Page, observed: &Observed) {
             page.line("Command", &command_line(&holder.command));
             if let Some(cwd) = &holder.cwd {
                 page.line("Directory", &escape_os(&cwd.0));
+            }
+            if let Some(output) = &holder.output {
+                page.line("Output", &escape_os(&output.0));
             }
             page.line("User", &user(holder));
             let adopted = if holder.adopted { " (adopted the job)" } else { "" };

@@ -6,4 +6,5 @@ pub mod human;
 pub mod info;
 pub mod json;
 pub mod output;
+pub mod resources;
 pub mod table;

@@ -57,6 +57,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         started_at: now().0,
         rerun_if_lost: false,
         leftovers: Vec::new(),
+        output: None,
         context: Context {
             systemd_unit: unit::own(),
             invocation_id: unit::invocation_id(),

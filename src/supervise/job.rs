@@ -9,8 +9,10 @@ use super::adoptee::Adoptee;
 use super::cgroup::Cgroup;
 use super::environment::Environment;
 use super::notify::Notifier;
+use super::output::Output;
 use super::policy::{self, Group};
 use super::program::Program;
+use super::spent::Spent;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
@@ -23,10 +25,13 @@ use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
 use crate::sys::pidfd::PidFd;
-use crate::sys::signal::SignalSet;
+use crate::sys::signal::{Arrival, SignalSet};
 use crate::sys::wait::{Ended, await_end, peek};
 
+mod adopted;
 mod nursery;
+
+mod traces;
 
 /// What a job is made from, and the job once it is born.
 #[derive(Debug)]
@@ -35,7 +40,7 @@ pub struct Job {
     /// Everything the record says of the holder but token, lifeline and job.
     draft: Holder,
     setting: Setting,
-    /// Keys of the terminal that came before it was born, and that it has had from us.
+    /// Signals that came before its gate was open, to us and to it.
     early: SignalSet,
     child: Option<Child>,
     id: Option<ProcessId>,
@@ -45,6 +50,16 @@ pub struct Job {
     /// What it takes to repeat it, and where to keep that.
     rerun: Option<(MachineDir, Memo)>,
     memo: Option<Kept>,
+    spent: Spent,
+    /// Where its output goes, when not where ours does.
+    output: Option<Output>,
+}
+
+/// The blocked signals that wait to be delivered to a process.
+fn pending_of(pid: i32) -> Option<SignalSet> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let shared = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
+    u64::from_str_radix(shared.trim(), 16).ok().map(SignalSet)
 }
 
 /// Where a job comes from.
@@ -83,10 +98,24 @@ pub struct Setting {
 impl Job {
     /// A job that is not born yet.
     pub fn new(origin: Origin, draft: Holder, setting: Setting) -> Self {
-        let (early, gate_error) = (SignalSet::EMPTY, None);
+        let (early, gate_error, spent) = (SignalSet::EMPTY, None, Spent::default());
         let (child, id, cgroup, pidfd) = (None, None, None, None);
         let (rerun, memo) = (None, None);
-        Self { origin, draft, setting, early, child, id, cgroup, pidfd, gate_error, rerun, memo }
+        Self {
+            origin,
+            draft,
+            setting,
+            early,
+            child,
+            id,
+            cgroup,
+            pidfd,
+            gate_error,
+            rerun,
+            memo,
+            spent,
+            output: None,
+        }
     }
 
     /// The same, with what it takes to repeat it kept there.
@@ -125,6 +154,7 @@ impl Job {
             ignore_sigchld: self.setting.ignore_sigchld,
             own_group: self.setting.group == Group::Own,
             dies_with_supervisor: self.draft.dies_with_supervisor,
+            gets_output: self.output.is_some(),
             close,
         };
         let child = self.child.insert(fork(&image, setup)?);
@@ -137,7 +167,19 @@ impl Job {
                 machine.zip(token).and_then(|(m, t)| Cgroup::make(m, *t, child.pid()).ok());
         }
         let id = self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())?;
+        self.note_what_our_group_was_sent();
         Ok(self.id.insert(id).clone())
+    }
+
+    /// A child that leads its own group was born into ours: what somebody sent to that a moment
+    /// earlier waits behind the gate with it, and with us. Mostly there is nothing to look for.
+    fn note_what_our_group_was_sent(&mut self) {
+        self.early = SignalSet::EMPTY;
+        let ours = SignalSet::pending().unwrap_or(SignalSet::EMPTY);
+        if self.setting.group == Group::Own && ours != SignalSet::EMPTY {
+            let its = pending_of(self.pid()).unwrap_or(SignalSet::EMPTY);
+            self.early = SignalSet(ours.0 & its.0);
+        }
     }
 
     /// Sends a child in our group the keys that were pressed before it was born: the terminal sent
@@ -161,29 +203,6 @@ impl Job {
             Origin::Program(_) => self.child.as_ref().map_or(0, Child::pid),
             Origin::Process(process) => process.id().pid,
         }
-    }
-
-    /// The process that it is, where we did not start it.
-    pub fn adopted(&self) -> Option<&Adoptee> {
-        match &self.origin {
-            Origin::Program(_) => None,
-            Origin::Process(process) => Some(process),
-        }
-    }
-
-    /// It is that of a run which was recorded before: like this.
-    pub fn has_run(&mut self, run: Holder) {
-        self.id.clone_from(&run.job);
-        self.draft = run;
-    }
-
-    /// Whether somebody else has started or adopted it before, for the same run.
-    pub fn was_taken_over(&self) -> bool {
-        self.draft.token != 0
-    }
-
-    fn pidfd(&self) -> Option<&PidFd> {
-        self.adopted().map(Adoptee::pidfd).or(self.pidfd.as_ref())
     }
 
     /// The control group that it has for itself.
@@ -226,7 +245,7 @@ impl Job {
         self.setting.notifier.waits(what_for);
     }
 
-    /// Keys of the terminal that came before it was born: they wait for us, too, but it has had them.
+    /// Signals that came before its gate was open: they wait for us, too, but it has had them.
     pub fn early(&self) -> SignalSet {
         self.early
     }
@@ -258,46 +277,57 @@ impl Job {
     /// # Errors
     /// `EPERM`: it runs under another user by now.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.pass_on(Arrival::plain(signal))
+    }
+
+    /// Sends it a signal as it came to us.
+    ///
+    /// # Errors
+    /// `EPERM`: it runs under another user by now. `EAGAIN`: it has as many queued as it may have.
+    pub fn pass_on(&self, arrival: Arrival) -> io::Result<()> {
         if self.setting.group == Group::Own {
-            match self.signal_group(signal) {
+            match self.pass_on_to_group(arrival) {
                 // It has moved to another group, which is none of ours.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                 result => return result,
             }
         }
         match self.pidfd() {
-            Some(pidfd) => pidfd.signal(signal),
-            None => signal_unreaped(self.pid(), signal),
+            Some(pidfd) => pidfd.pass_on(arrival),
+            None => signal_unreaped(self.pid(), arrival.signal),
         }
     }
 
-    fn signal_group(&self, signal: i32) -> io::Result<()> {
+    fn pass_on_to_group(&self, arrival: Arrival) -> io::Result<()> {
         match self.pidfd() {
-            Some(pidfd) => pidfd.signal_group(self.pid(), signal),
-            None => signal_unreaped_group(self.pid(), signal),
+            Some(pidfd) => pidfd.pass_on_to_group(self.pid(), arrival),
+            None => signal_unreaped_group(self.pid(), arrival.signal),
         }
     }
 
-    /// Whether the process `pid` is the job, in its own group, or a descendant of it.
-    pub fn is_related(&self, pid: i32) -> bool {
+    /// Whether the process `pid` is the job, in its own group, or a descendant of it; `None` when
+    /// there is no such process any more.
+    pub fn is_related(&self, pid: i32) -> Option<bool> {
         /// Deeper trees than this are not followed: somebody may fork faster than we climb.
         const MAX_DEPTH: u32 = 64;
         let job = self.pid();
         let mut current = pid;
         for _ in 0..MAX_DEPTH {
             if current == job {
-                return true;
+                return Some(true);
             }
-            let Ok(stat) = Stat::read(current) else { return false };
+            let Ok(stat) = Stat::read(current) else {
+                return (current != pid).then_some(false);
+            };
             if self.setting.group == Group::Own && stat.group == job {
-                return true;
+                return Some(true);
             }
             if stat.parent <= 1 {
-                return false;
+                return Some(false);
             }
             current = stat.parent;
         }
-        false
+        Some(false)
     }
 
     /// Reaps it; its PID is anybody's afterwards.

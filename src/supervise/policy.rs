@@ -17,7 +17,7 @@ pub enum Group {
 /// Who sent a signal, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// We ourselves: a write to a closed pipe.
+    /// We ourselves: a write to a closed pipe; or whoever was this process before it became jobguard.
     Ourselves,
     /// The job, or one of its descendants.
     Job,
@@ -40,8 +40,10 @@ pub fn react(arrival: Arrival, sender: Sender, group: Group, early: bool) -> Rea
     let check_job = arrival.signal == libc::SIGCHLD;
     let from_kernel = arrival.code > 0;
     let forward = match sender {
-        Sender::Ourselves | Sender::Job => false,
-        Sender::Other if early => false,
+        _ if early => false,
+        Sender::Job => false,
+        // What our own writes bring about is no news to the job. All else it would have found pending.
+        Sender::Ourselves => !OF_OUR_WRITES.contains(&arrival.signal),
         // The job's own end is no news to the job.
         Sender::Other if from_kernel && check_job => false,
         Sender::Other if from_kernel && group == Group::Shared => {
@@ -66,6 +68,25 @@ pub fn sender_of(
         Arrival { sender, .. } if is_descendant(sender) => Sender::Job,
         _ => Sender::Other,
     }
+}
+
+/// Signals that the kernel sends in our name, as if by kill(2), when a write of ours fails: to a closed
+/// pipe, or beyond `RLIMIT_FSIZE`.
+pub const OF_OUR_WRITES: [i32; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+
+/// Whether a signal ends a process by default (signal(7)).
+pub fn ends_by_default(signal: i32) -> bool {
+    !matches!(
+        signal,
+        libc::SIGCHLD
+            | libc::SIGCONT
+            | libc::SIGURG
+            | libc::SIGWINCH
+            | libc::SIGSTOP
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+    )
 }
 
 /// Signals that the terminal sends to a whole process group, so that a job in ours has had them.
@@ -121,6 +142,9 @@ mod tests {
     // No echo.
     #[case(libc::SIGTERM, SI_USER, Sender::Job, Group::Own, false)]
     #[case(libc::SIGPIPE, SI_USER, Sender::Ourselves, Group::Own, false)]
+    #[case(libc::SIGXFSZ, SI_USER, Sender::Ourselves, Group::Own, false)]
+    // What a shell sent itself before it became jobguard, and blocked.
+    #[case(libc::SIGUSR1, SI_USER, Sender::Ourselves, Group::Own, true)]
     fn forwarding(
         #[case] signal: i32,
         #[case] code: i32,
@@ -128,22 +152,23 @@ mod tests {
         #[case] group: Group,
         #[case] forward: bool,
     ) {
-        let reaction = react(Arrival { signal, code, sender: 7 }, sender, group, false);
+        let reaction =
+            react(Arrival { code, sender: 7, ..Arrival::plain(signal) }, sender, group, false);
         assert_eq!(reaction, Reaction { forward, check_job: false });
     }
 
     #[test]
     fn what_the_job_has_had_at_its_birth_is_not_sent_again() {
-        let key = Arrival { signal: libc::SIGINT, code: KERNEL, sender: 0 };
+        let key = Arrival { code: KERNEL, ..Arrival::plain(libc::SIGINT) };
         assert!(!react(key, Sender::Other, Group::Shared, true).forward);
-        let sent = Arrival { signal: libc::SIGINT, code: SI_USER, sender: 7 };
+        let sent = Arrival { sender: 7, ..Arrival::plain(libc::SIGINT) };
         assert!(!react(sent, Sender::Other, Group::Shared, true).forward);
         assert!(react(sent, Sender::Other, Group::Shared, false).forward);
     }
 
     #[test]
     fn the_death_of_a_child_is_looked_at_and_a_users_sigchld_forwarded_too() {
-        let child = Arrival { signal: libc::SIGCHLD, code: libc::CLD_EXITED, sender: 7 };
+        let child = Arrival { code: libc::CLD_EXITED, sender: 7, ..Arrival::plain(libc::SIGCHLD) };
         let reaction = react(child, Sender::Other, Group::Own, false);
         assert_eq!(reaction, Reaction { forward: false, check_job: true });
         let user = Arrival { code: SI_USER, ..child };
@@ -159,7 +184,7 @@ mod tests {
     #[case(SI_USER, 0, Sender::Other)] // an outer namespace
     #[case(KERNEL, 20, Sender::Other)]
     fn senders(#[case] code: i32, #[case] sender: i32, #[case] expected: Sender) {
-        let arrival = Arrival { signal: libc::SIGTERM, code, sender };
+        let arrival = Arrival { code, sender, ..Arrival::plain(libc::SIGTERM) };
         assert_eq!(sender_of(arrival, 10, |pid| pid == 20), expected);
     }
 

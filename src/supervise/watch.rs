@@ -1,26 +1,21 @@
 //! The loop: read a signal, do what the policy says, until the job is over.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::adoptee::Adoptee;
+use super::forward::Forwarder;
+use super::init::is_init;
 use super::job::Job;
-use super::policy::{ends_a_run, react, sender_of, stops_us};
-use crate::sys::poll::Interest;
-use crate::sys::signal::{Arrival, SignalFd, SignalSet, is_ignored, stop_ourselves};
+use super::policy::{ends_a_run, stops_us};
+use crate::sys::disposition::is_ignored;
+use crate::sys::signal::{SignalFd, stop_ourselves};
 use crate::sys::wait::{Ended, reap_all, reap_others, stopped_by};
-
-/// The first process of a PID namespace, which inherits everybody's orphans.
-const INIT: i32 = 1;
 
 /// Watches over a job that was let through its gate.
 #[derive(Debug)]
 pub struct Watch<'a> {
     job: &'a Job,
-    signals: &'a SignalFd,
-    /// Keys of the terminal that the job has had at its birth.
-    early: SignalSet,
+    forwarder: Forwarder<'a>,
     /// Somebody wants all of this to end.
     is_to_end: bool,
 }
@@ -28,7 +23,7 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// A watch that begins.
     pub fn new(job: &'a Job, signals: &'a SignalFd) -> Self {
-        Self { job, signals, early: job.early(), is_to_end: false }
+        Self { job, forwarder: Forwarder::new(job, signals), is_to_end: false }
     }
 
     /// Whether somebody wants all of this to end, not this job alone.
@@ -40,36 +35,30 @@ impl<'a> Watch<'a> {
     /// is not reaped.
     ///
     /// One descriptor is enough: the job's end is a signal, too (SIGCHLD). It sleeps in a read, so
-    /// nothing costs anything as long as nothing happens. That of a process that we adopted is not.
+    /// nothing costs anything as long as nothing happens. That of a process that we adopted is none, and
+    /// is waited for beside it.
     ///
     /// # Errors
     /// When signals cannot be read any more, or the job cannot be looked at; it may still run.
     pub fn until(&mut self, until: Option<Instant>) -> io::Result<Option<Ended>> {
-        loop {
-            match (self.job.adopted(), until) {
-                (Some(process), _) => {
-                    let is_signal = self.wait_beside(process, until)?;
-                    if let Some(ended) = process.ended()? {
-                        return Ok(Some(ended));
-                    }
-                    if !is_signal && until.is_some_and(|until| Instant::now() >= until) {
-                        return Ok(None);
-                    }
-                    if !is_signal {
-                        continue;
-                    }
-                }
-                (None, Some(until)) if !self.signals.wait(until)? => return Ok(None),
-                (None, _) => {}
+        if is_init() {
+            reap_others(self.job.pid())?; // they ended while there was no job, or before we were this
+        }
+        while until.is_none_or(|until| Instant::now() < until) {
+            if let Some(process) = self.job.adopted()
+                && let Some(ended) = process.ended()?
+            {
+                return Ok(Some(ended));
             }
-            let arrival = self.signals.read()?;
-            let was_early = self.early.contains(arrival.signal);
-            self.early = self.early.without(arrival.signal);
+            let Some(arrival) = self.forwarder.next(until)? else { continue };
             self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
-            if let Some(ended) = on_signal(self.job, arrival, was_early)? {
+            if self.forwarder.take(arrival)
+                && let Some(ended) = look_at(self.job)?
+            {
                 return Ok(Some(ended));
             }
         }
+        Ok(None)
     }
 }
 
@@ -99,37 +88,19 @@ pub fn pause(signals: &SignalFd, until: Option<Instant>) -> io::Result<Option<i3
 /// Nobody waits longer without looking at the clock again.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
-impl Watch<'_> {
-    /// Waits for a signal to read, or for the end of a process that is no child of ours; whether there is
-    /// a signal.
-    fn wait_beside(&self, process: &Adoptee, until: Option<Instant>) -> io::Result<bool> {
-        let timeout = until.map_or(Duration::MAX, |u| u.saturating_duration_since(Instant::now()));
-        let end = [(process.pidfd().as_fd(), Interest::Readable)];
-        self.signals.wait_beside(&end, timeout)
+/// Sees whether the job ended or stopped.
+fn look_at(job: &Job) -> io::Result<Option<Ended>> {
+    if let Some(ended) = job.ended()? {
+        return Ok(Some(ended));
     }
-}
-
-fn on_signal(job: &Job, arrival: Arrival, early: bool) -> io::Result<Option<Ended>> {
-    let ourselves = std::process::id().cast_signed();
-    let sender = sender_of(arrival, ourselves, |pid| job.is_related(pid));
-    let reaction = react(arrival, sender, job.group(), early);
-    if reaction.check_job {
-        if let Some(ended) = job.ended()? {
-            return Ok(Some(ended));
-        }
-        if let Some(signal) = stopped_by(job.pid())?
-            && stops_us(signal, job.group())
-        {
-            // If that fails the shell is not told; to it the job seems to run.
-            let _ = stop_ourselves(signal);
-        }
-        if ourselves == INIT || job.adopts_orphans() {
-            reap_others(job.pid())?;
-        }
+    if let Some(signal) = stopped_by(job.pid())?
+        && stops_us(signal, job.group())
+    {
+        // If that fails the shell is not told; to it the job seems to run.
+        let _ = stop_ourselves(signal);
     }
-    if reaction.forward {
-        // It may be a zombie by now, or run under another user: as without us.
-        let _ = job.signal(arrival.signal);
+    if is_init() || job.adopts_orphans() {
+        reap_others(job.pid())?;
     }
     Ok(None)
 }

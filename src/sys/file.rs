@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::dir::{Dir, Entry};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag};
 use nix::sys::stat::{FileStat, Mode};
 use nix::sys::statfs::FsType;
 use nix::unistd::{AccessFlags, UnlinkatFlags};
@@ -92,4 +92,11 @@ pub fn rmdirat(dir: impl AsFd, name: &str) -> Result<()> {
 /// Whether we may do that to a file, by our effective IDs (faccessat2(2)).
 pub fn access(path: &Path, what: AccessFlags) -> std::result::Result<(), Errno> {
     retry(|| nix::unistd::faccessat(AT_FDCWD, path, what, AtFlags::AT_EACCESS))
+}
+
+/// Lets calls on a file block that was opened not to (fcntl(2), `F_SETFL`).
+pub fn make_blocking(fd: impl AsFd) -> Result<()> {
+    let flags = retry(|| nix::fcntl::fcntl(&fd, FcntlArg::F_GETFL))?;
+    let flags = OFlag::from_bits_truncate(flags) - OFlag::O_NONBLOCK;
+    retry(|| nix::fcntl::fcntl(&fd, FcntlArg::F_SETFL(flags))).map(drop)
 }

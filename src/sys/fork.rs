@@ -8,17 +8,19 @@
 use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::disposition::set_disposition;
 use super::own_pid::OwnPid;
+use super::pass::{self, receive_as_output};
 use super::poll::{Interest, wait_any};
 use super::retry::{call, retry};
-use super::signal::{SignalSet, set_disposition};
+use super::signal::{SignalSet, send_ourselves};
 use super::wait;
 
 /// Everything exec needs, laid out before the fork: the child must not allocate.
@@ -57,6 +59,8 @@ pub struct Setup<'a> {
     pub own_group: bool,
     /// Keep the parent-death signal: the job ends with its supervisor.
     pub dies_with_supervisor: bool,
+    /// The gate opens with a file that is to be its standard output and error.
+    pub gets_output: bool,
     /// Descriptors that only the supervisor may keep: the machine lock and the lifeline. They are
     /// closed, never unlocked: an unlock here would unlock the supervisor.
     pub close: &'a [RawFd],
@@ -123,8 +127,7 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) -> Result
             libc::close(*fd);
         }
         set_parent_death_signal(libc::SIGKILL)?;
-        let mut byte = 0_u8;
-        if retry(|| Errno::result(libc::read(mine, (&raw mut byte).cast(), 1)))? == 0 {
+        if !pass_gate(mine, setup.gets_output)? {
             libc::_exit(EXIT_NEVER_BEGAN);
         }
         if setup.dies_with_supervisor {
@@ -140,10 +143,30 @@ unsafe fn wait_behind_gate(mine: RawFd, gate: RawFd, setup: Setup<'_>) -> Result
         }
     }
     if setup.ignore_sigchld {
+        // That takes one away which is pending, and which somebody sent to the job before it was here.
+        let waits = SignalSet::pending().map_err(errno_of)?.contains(libc::SIGCHLD);
         set_disposition(libc::SIGCHLD, libc::SIG_IGN).map_err(errno_of)?;
+        if waits {
+            send_ourselves(libc::SIGCHLD);
+        }
     }
     // Last: a signal that came early acts from here on as the job's dispositions say.
     setup.mask.set_mask().map(drop).map_err(errno_of)
+}
+
+/// Waits until the gate is opened; false when it is shut for good.
+///
+/// # Safety
+/// None beyond that of its system calls; callable between fork and exec.
+unsafe fn pass_gate(mine: RawFd, gets_output: bool) -> Result<bool, Errno> {
+    if gets_output {
+        // SAFETY: may be called here.
+        return unsafe { receive_as_output(mine) };
+    }
+    let mut byte = 0_u8;
+    // SAFETY: the pointer is to a live byte, which is all that may be written.
+    retry(|| Errno::result(unsafe { libc::read(mine, (&raw mut byte).cast(), 1) }))
+        .map(|read| read == 1)
 }
 
 fn errno_of(error: io::Error) -> Errno {
@@ -220,12 +243,19 @@ impl Child {
         self.pid
     }
 
-    /// Lets the job begin. If that fails the gate is shut for good: the child reads end-of-file
+    /// Lets the job begin, with this file as standard output and error where it is to get one. If that fails the gate is shut for good: the child reads end-of-file
     /// and ends, instead of waiting behind it for ever.
-    pub fn open_gate(&mut self) -> io::Result<()> {
-        self.gate.write_all(&[1]).inspect_err(|_| {
-            let _ = self.gate.shutdown(Shutdown::Write); // fails only when the child is gone
-        })
+    pub fn open_gate(&mut self, output: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let opened = match output {
+            None => self.gate.write_all(&[1]),
+            Some(file) => pass::send(&self.gate, 1, file),
+        };
+        opened.inspect_err(|_| self.shut_gate())
+    }
+
+    /// Lets the child end, which never becomes the job.
+    pub fn shut_gate(&self) {
+        let _ = self.gate.shutdown(Shutdown::Write); // fails only when the child is gone
     }
 
     /// Whether the child became the job, which it does as soon as its gate is open: then its end of

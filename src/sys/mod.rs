@@ -4,13 +4,17 @@
 //! protocol proceeds is decided elsewhere, in code that makes no system call.
 #![allow(unsafe_code, reason = "raw system calls live here, each with its argument")]
 
+pub mod disposition;
 pub mod file;
 pub mod fork;
 mod own_pid;
+mod pass;
 pub mod pidfd;
 pub mod poll;
 pub mod rename;
 pub mod retry;
+mod siginfo;
 pub mod signal;
 pub mod startup;
+pub mod usage;
 pub mod wait;

@@ -12,6 +12,8 @@ use nix::sys::statfs::FsType;
 
 use super::file::{file_system, fstat};
 use super::retry::{call, retry};
+use super::siginfo::queued;
+use super::signal::Arrival;
 use super::wait::Ended;
 
 /// `PID_FS_MAGIC` of `linux/magic.h`: the file system of pidfds since Linux 6.9.
@@ -107,7 +109,17 @@ impl PidFd {
 
     /// Sends a signal to the process.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        self.send(signal, 0)
+        self.pass_on(Arrival::plain(signal))
+    }
+
+    /// Sends a signal to the process as it came to us: with the value and the sender that
+    /// sigqueue(3) gave it.
+    ///
+    /// # Errors
+    /// `EAGAIN`: as many signals are queued for its user as may be (`RLIMIT_SIGPENDING`); only for
+    /// realtime signals that came by sigqueue(3).
+    pub fn pass_on(&self, arrival: Arrival) -> io::Result<()> {
+        self.send(arrival, 0)
     }
 
     /// Sends a signal to the process group that this process leads; its PID, and so the group's
@@ -121,21 +133,27 @@ impl PidFd {
     /// # Errors
     /// `ESRCH`: it leads none. `EPERM`: none of the group may be signalled.
     pub fn signal_group(&self, pid: i32, signal: i32) -> io::Result<()> {
-        match self.send(signal, SIGNAL_PROCESS_GROUP) {
+        self.pass_on_to_group(pid, Arrival::plain(signal))
+    }
+
+    /// The same with a signal as it came to us; before Linux 6.9 without its value.
+    pub fn pass_on_to_group(&self, pid: i32, arrival: Arrival) -> io::Result<()> {
+        match self.send(arrival, SIGNAL_PROCESS_GROUP) {
             // kill(2) takes -1 for everybody.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && pid > 1 => {
                 // SAFETY: takes plain integers.
-                call(|| unsafe { libc::kill(-pid, signal) }.into()).map(drop)
+                call(|| unsafe { libc::kill(-pid, arrival.signal) }.into()).map(drop)
             }
             sent => sent,
         }
     }
 
-    fn send(&self, signal: i32, flags: libc::c_uint) -> io::Result<()> {
-        let info = ptr::null::<libc::siginfo_t>();
-        let fd = self.0.as_raw_fd();
-        // SAFETY: a null siginfo is allowed and means what kill(2) would send; the rest are plain
-        // integers.
+    fn send(&self, arrival: Arrival, flags: libc::c_uint) -> io::Result<()> {
+        let queued = queued(arrival);
+        let info = queued.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let (fd, signal) = (self.0.as_raw_fd(), arrival.signal);
+        // SAFETY: the siginfo is a live one, or null, which means what kill(2) would send; the rest
+        // are plain integers.
         call(|| unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, flags) })?;
         Ok(())
     }

@@ -26,6 +26,7 @@ pub fn wait_any(
             fd: fd.as_raw_fd(),
             events: match interest {
                 Interest::Readable => libc::POLLIN,
+                Interest::Writable => libc::POLLOUT,
                 Interest::Closed => 0,
             },
             revents: 0,
@@ -61,6 +62,8 @@ pub fn wait_any(
 pub enum Interest {
     /// Something to read; a pidfd becomes readable when its process is over.
     Readable,
+    /// Something can be written.
+    Writable,
     /// Only its other end's closing (`POLLERR`, `POLLHUP`), as of a lifeline's reader.
     Closed,
 }

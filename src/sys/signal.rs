@@ -1,7 +1,7 @@
 //! Signals without handlers: a mask that blocks all of them, and a signalfd(2) to read them from.
 //!
 //! Nothing here ever installs a handler or changes a disposition (but SIGCHLD, see
-//! [`stop_ignoring_sigchld`]), so what the job inherits is what jobguard inherited by construction.
+//! [`super::disposition`]), so what the job inherits is what jobguard inherited by construction.
 //! A blocked signal is queued even when its disposition is "ignore" (`sig_ignored` in the kernel's
 //! `kernel/signal.c`), and merged exactly as it would have been for the job itself.
 //!
@@ -13,8 +13,10 @@ use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::disposition::reset_disposition;
 use super::poll::{Interest, wait_any};
 use super::retry::call;
 
@@ -28,6 +30,9 @@ pub struct SignalSet(pub u64);
 impl SignalSet {
     /// Every signal there is; the kernel leaves out SIGKILL and SIGSTOP by itself.
     pub const ALL: Self = Self(u64::MAX);
+
+    /// Those that are merged while they wait: 1 to 31.
+    pub const STANDARD: Self = Self((1 << 31) - 1);
 
     /// No signal.
     pub const EMPTY: Self = Self(0);
@@ -66,7 +71,7 @@ impl SignalSet {
         Self::swap_mask(ptr::null())
     }
 
-    /// The blocked signals that wait to be delivered.
+    /// The blocked signals that wait to be delivered to us.
     pub fn pending() -> io::Result<Self> {
         let mut pending = 0_u64;
         // SAFETY: the pointer is to a live `u64` of the size passed.
@@ -93,8 +98,9 @@ impl SignalSet {
     }
 }
 
-/// One signal, as it arrived: the fields of `siginfo_t` that forwarding is decided on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One signal, as it arrived: the fields of `siginfo_t` that forwarding is decided on, and those that
+/// sigqueue(3) carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Arrival {
     /// The signal's number, 1 to 64.
     pub signal: i32,
@@ -102,25 +108,30 @@ pub struct Arrival {
     pub code: i32,
     /// The sender's PID in our namespace; 0 when it has none there, or for the kernel.
     pub sender: i32,
+    /// The sender's real user ID.
+    pub uid: u32,
+    /// What sigqueue(3) was given: a pointer's bits, of which an int takes the first.
+    pub value: u64,
 }
 
-/// A signalfd(2) that reads every signal; they must be blocked before it is made.
+impl Arrival {
+    /// A signal as kill(2) sends it.
+    pub fn plain(signal: i32) -> Self {
+        Self { signal, ..Self::default() }
+    }
+}
+
+/// A signalfd(2); the signals that it reads must be blocked before it is made.
 #[derive(Debug)]
 pub struct SignalFd(File);
 
 impl SignalFd {
-    /// Opens it, close-on-exec and blocking.
-    pub fn open() -> io::Result<Self> {
-        let mask = SignalSet::ALL;
+    /// Opens one that reads these signals, close-on-exec and blocking.
+    pub fn open(signals: SignalSet) -> io::Result<Self> {
+        let (mask, flags) = (&raw const signals.0, libc::SFD_CLOEXEC);
         // SAFETY: the mask lives across the call and has the size passed.
         let fd = call(|| unsafe {
-            libc::syscall(
-                libc::SYS_signalfd4,
-                -1,
-                &raw const mask.0,
-                KERNEL_SIGSET_SIZE,
-                libc::SFD_CLOEXEC,
-            )
+            libc::syscall(libc::SYS_signalfd4, -1, mask, KERNEL_SIGSET_SIZE, flags)
         })?;
         // SAFETY: the call succeeded, so this is a descriptor that nobody else owns; descriptors
         // fit an int.
@@ -151,12 +162,17 @@ impl SignalFd {
 
     /// Waits for the next signal.
     pub fn read(&self) -> io::Result<Arrival> {
-        // struct signalfd_siginfo: 128 bytes; signo, errno, code, pid are its first four fields.
-        let mut info = [0_u8; mem::size_of::<libc::signalfd_siginfo>()];
-        (&self.0).read_exact(&mut info)?;
-        let field =
-            |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-        Ok(Arrival { signal: field(0), code: field(8), sender: field(12) })
+        let mut bytes = [0_u8; mem::size_of::<libc::signalfd_siginfo>()];
+        (&self.0).read_exact(&mut bytes)?;
+        // SAFETY: the struct is of that size, and integers, which any bytes are.
+        let info: libc::signalfd_siginfo = unsafe { mem::transmute(bytes) };
+        Ok(Arrival {
+            signal: info.ssi_signo.cast_signed(),
+            code: info.ssi_code,
+            sender: info.ssi_pid.cast_signed(),
+            uid: info.ssi_uid,
+            value: info.ssi_ptr,
+        })
     }
 }
 
@@ -172,55 +188,27 @@ impl AsRawFd for SignalFd {
     }
 }
 
-/// If SIGCHLD is ignored, resets it to its default and returns true.
-///
-/// While it is ignored the kernel reaps children by itself, and their status is lost (wait(2),
-/// NOTES). The child gets the old disposition back.
-pub fn stop_ignoring_sigchld() -> io::Result<bool> {
-    let action = disposition(libc::SIGCHLD)?;
-    let reaps = action.sa_sigaction == libc::SIG_IGN || action.sa_flags & libc::SA_NOCLDWAIT != 0;
-    if reaps {
-        set_disposition(libc::SIGCHLD, libc::SIG_DFL)?;
+/// Blocks all signals, and returns the mask that this process inherited.
+pub fn block_all() -> io::Result<SignalSet> {
+    let before = SignalSet::ALL.set_mask()?;
+    Ok(INHERITED.get().copied().unwrap_or(before))
+}
+
+/// The mask that this process inherited, as long as nobody has changed it but [`block_from_the_start`].
+pub fn inherited_mask() -> io::Result<SignalSet> {
+    INHERITED.get().copied().map_or_else(SignalSet::current_mask, Ok)
+}
+
+/// Blocks all signals before anything else happens, for one whom an unblocked signal never reaches.
+/// What came before we could do this nobody has had.
+pub fn block_from_the_start() {
+    if let Ok(mask) = SignalSet::ALL.set_mask() {
+        let _ = INHERITED.set(mask); // there is one start
     }
-    Ok(reaps)
 }
 
-/// Whether a signal is ignored.
-pub fn is_ignored(signal: i32) -> io::Result<bool> {
-    Ok(disposition(signal)?.sa_sigaction == libc::SIG_IGN)
-}
-
-fn disposition(signal: i32) -> io::Result<libc::sigaction> {
-    // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: a null new action only queries; the other pointer is to a live sigaction.
-    call(|| unsafe { libc::sigaction(signal, ptr::null(), &mut action) }.into())?;
-    Ok(action)
-}
-
-/// Sets a signal to `SIG_DFL` or `SIG_IGN`.
-pub(super) fn set_disposition(signal: i32, to: libc::sighandler_t) -> io::Result<()> {
-    // SAFETY: an all-zero sigaction is a valid one (SIG_DFL, empty mask, no flags).
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    action.sa_sigaction = to;
-    // SAFETY: `action` is initialised and installs no handler, so nothing of ours can be called.
-    call(|| unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }.into())?;
-    Ok(())
-}
-
-/// Sets a signal to `SIG_DFL`, one that the C library keeps for itself included: a job can die of
-/// those, and posix_spawn(3) of glibc even starts programs with two of them ignored.
-fn reset_disposition(signal: i32) -> io::Result<()> {
-    // The kernel's struct sigaction differs between architectures, but none is larger than this,
-    // and all zeroes is SIG_DFL, no flags and an empty mask everywhere.
-    let default = [0_u64; 8];
-    let (new, old) = (default.as_ptr(), ptr::null_mut::<u64>());
-    // SAFETY: `new` is valid for reads of the kernel's struct; a null old action is not written.
-    call(|| unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, new, old, KERNEL_SIGSET_SIZE)
-    })?;
-    Ok(())
-}
+/// The mask that was replaced by [`block_from_the_start`].
+static INHERITED: OnceLock<SignalSet> = OnceLock::new();
 
 /// Ends this process by signal `signal`, as the job was ended, without writing a second core.
 ///
@@ -249,7 +237,8 @@ pub fn stop_ourselves(signal: i32) -> io::Result<()> {
     Ok(())
 }
 
-fn send_ourselves(signal: i32) {
+/// Sends a signal to this process.
+pub fn send_ourselves(signal: i32) {
     let me = std::process::id().cast_signed();
     // SAFETY: takes plain integers; the target is this very process.
     unsafe { libc::kill(me, signal) };

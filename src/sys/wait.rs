@@ -81,10 +81,9 @@ pub fn reap_others(job: i32) -> io::Result<()> {
             Ok(Some((orphan, _))) if orphan != job => {
                 wait(orphan, libc::WEXITED | libc::WNOHANG)?;
             }
-            Ok(_) => return Ok(()),
-            // The job is one that we adopted.
+            // There is no job yet, and this was the last orphan.
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
-            Err(error) => return Err(error),
+            looked => return looked.map(drop),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,6 +32,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The binary under test.
 pub const JOBGUARD: &str = env!("CARGO_BIN_EXE_jobguard");
+
+/// The same, or what `TEST_BINARY` says instead: one that was built for another C library.
+pub fn jobguard() -> &'static str {
+    static BINARY: OnceLock<String> = OnceLock::new();
+    BINARY.get_or_init(|| std::env::var("TEST_BINARY").unwrap_or_else(|_| JOBGUARD.to_owned()))
+}
 
 /// A state directory that goes with the test.
 pub struct Sandbox {
@@ -63,7 +70,7 @@ impl Sandbox {
 
     /// A jobguard that keeps its state here.
     pub fn jobguard<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
-        let mut command = Command::new(JOBGUARD);
+        let mut command = Command::new(jobguard());
         command.args(args);
         self.confine(&mut command);
         command

@@ -52,10 +52,20 @@ static const char *value(const char *option, const char *name) {
 // One write(2) a line, so that the lines of two processes don't mix.
 #define SAY(...) (dprintf(1, __VA_ARGS__))
 
-// probe signals [default=N] [parent=N] [child=N] [fork] [until=N]: prints "ready PID PPID PGRP", then
-// a line for each signal that arrives, unless it is ignored or left to its default. It sends N to
-// its parent, itself or through a child, and says "sent"; or forks a child that prints its signals,
-// too; or ends after signal N.
+static void greet(pid_t supervisor) { SAY("ready %d %d %d\n", getpid(), supervisor, getpgrp()); }
+
+// probe rest: prints "ready PID PPID PGRP", and leaves all signals to what it inherited.
+static int rest(void) {
+    greet(getppid());
+    uint64_t none = 0;
+    while (syscall(SYS_rt_sigtimedwait, &none, NULL, NULL, sizeof none)) {}
+    return 0;
+}
+
+// probe signals [default=N] [parent=N] [child=N] [fork] [count=FILE] [until=N]: greets as `rest` does,
+// then prints a line for each signal that arrives, unless it is ignored or left to its default, with
+// the number in FILE. It sends N to its parent, itself or through a child, and says "sent"; or forks a
+// child that prints its signals, too; or ends after signal N.
 static int signals(char **option) {
     uint64_t all = ~UINT64_C(0);
     for (int signal = 1; signal <= 64; signal++)
@@ -64,12 +74,14 @@ static int signals(char **option) {
     for (char **word = option; *word; word++)
         if ((text = value(*word, "default"))) all &= ~BIT(atoi(text));
     set_mask(all);
-    int until = 0;
+    int until = 0, file = -1, count;
     pid_t supervisor = getppid();
-    SAY("ready %d %d %d\n", getpid(), supervisor, getpgrp());
+    greet(supervisor);
     for (; *option; option++) {
         if ((text = value(*option, "until"))) {
             until = atoi(text);
+        } else if ((text = value(*option, "count"))) {
+            file = open(text, O_RDONLY);
         } else if ((text = value(*option, "parent"))) {
             kill(supervisor, atoi(text));
             SAY("sent\n");
@@ -91,7 +103,9 @@ static int signals(char **option) {
         siginfo_t info;
         int signal = syscall(SYS_rt_sigtimedwait, &all, &info, NULL, sizeof all);
         if (signal < 0) continue; // stopped and continued
-        SAY("%s%d %s\n", who, signal, info.si_code > 0 ? "kernel" : "user");
+        if (pread(file, &count, sizeof count, 0) == sizeof count) SAY("%d at %d\n", signal, count);
+        else if (info.si_code == SI_QUEUE) SAY("%s%d queued %d\n", who, signal, info.si_int);
+        else SAY("%s%d %s\n", who, signal, info.si_code > 0 ? "kernel" : "user");
         if (signal == until) return 0;
     }
 }
@@ -221,8 +235,8 @@ static int report(char **word, char **argv, char **envp) {
 }
 
 // probe launch [ignore=HEX] [mask=HEX] [open=N] [close=N] [umask=OCTAL] [nice=N] [core=N]
-// [nofile=N] [pending=N] [env=ENTRY] [setsid] [say=LINE] -- COMMAND...: becomes COMMAND (a path) in
-// that state.
+// [nofile=N] [pending=N] [env=ENTRY] [raise=N] [setsid] [setpgid] [say=LINE] -- COMMAND...: becomes
+// COMMAND (a path) in that state.
 static int launch(char **option, char **envp) {
     char *entries[4096];
     size_t count = 0;
@@ -257,6 +271,10 @@ static int launch(char **option, char **envp) {
             SAY("%s\n", text);
         } else if (!strcmp(*option, "setsid")) {
             setsid();
+        } else if (!strcmp(*option, "setpgid")) {
+            setpgid(0, 0);
+        } else if ((text = value(*option, "raise"))) {
+            kill(getpid(), atoi(text));
         } else {
             errx(99, "no such option: %s", *option);
         }
@@ -305,6 +323,7 @@ static int pty(char **command) {
 int main(int argc, char **argv, char **envp) {
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "signals")) return signals(argv + 2);
+    if (!strcmp(mode, "rest")) return rest();
     if (!strcmp(mode, "storm") && argc == 5) return storm(argv + 2);
     if (!strcmp(mode, "die") && argc == 3) return die(argv + 2);
     if (!strcmp(mode, "orphan")) return orphan();

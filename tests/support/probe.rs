@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::{JOBGUARD, Running, Sandbox, require_program};
+use super::{Running, Sandbox, jobguard, require_program};
 use jobguard::sys::pidfd::PidFd;
 
 /// The probe, compiled.
@@ -36,15 +36,20 @@ pub fn probe() -> &'static Path {
 /// for the job that follows; see `probe.c`.
 pub fn launch(sandbox: &Sandbox, state: &[&str], guard: &[&str]) -> Command {
     let mut command = bare(sandbox, state);
-    command.arg(JOBGUARD).args(guard).arg("--");
+    command.arg(jobguard()).args(guard).arg("--");
     command
 }
 
 /// The same without jobguard.
 pub fn bare(sandbox: &Sandbox, state: &[&str]) -> Command {
+    apart(sandbox, "setsid", state)
+}
+
+/// Without jobguard, and apart from us: `setsid` or `setpgid`.
+pub fn apart(sandbox: &Sandbox, how: &str, state: &[&str]) -> Command {
     let mut command = Command::new(probe());
     // Whatever the tests themselves were started with: a shell's background job ignores INT.
-    command.args(["launch", "setsid", "ignore=0", "mask=0"]).args(state).arg("--");
+    command.args(["launch", how, "ignore=0", "mask=0"]).args(state).arg("--");
     sandbox.confine(&mut command);
     command
 }

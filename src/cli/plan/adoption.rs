@@ -1,6 +1,7 @@
 //! `adopt`, resolved: a run whose job runs already.
 
 use super::{EX_TEMPFAIL, Plan, RETRY_DELAY, RunPlan, limits, sharing};
+use crate::cli::args::output::OutputPlan;
 use crate::cli::args::{AdoptArgs, Leftovers, OnBusy, OnSupervisorDeath};
 use crate::cli::settings::Settings;
 use crate::machine::name::MachineName;
@@ -37,6 +38,8 @@ pub(super) fn plan(
         // The kernel would not know: it is no child of ours.
         on_supervisor_death: Some(OnSupervisorDeath::Keep),
         notify: None,
+        // It has that already.
+        output: OutputPlan { log: None, quiet_unless_fail: false },
         settings,
     })))
 }

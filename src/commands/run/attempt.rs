@@ -54,7 +54,7 @@ impl Run<'_> {
 
     /// Says that the job is tried again; whether somebody wants this run to end, so that it is not.
     fn is_stopping(&self, held: &Held, over: &Over, attempt: u32, delay: Duration) -> bool {
-        let run = self.last_run(over, self.job.started_at().to_owned());
+        let run = self.last_run(over, self.job.started_at().to_owned(), self.job.used_by_attempt());
         let after_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let command = &self.job.draft().command;
         let outcomes = self.tell_all(held, |token| {

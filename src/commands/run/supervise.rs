@@ -74,6 +74,7 @@ impl Run<'_> {
             let _ = tree.look(); // as long as its group is known to be its own; else those of before
         }
         let members = tree.members().copied().collect();
+        self.job.tally();
         let failure = self.job.failure();
         Ok(Over { ended, failure, is_to_end, signal: None, overran, kill_at, members })
     }

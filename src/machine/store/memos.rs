@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::machine::memo::Memo;
 use crate::machine::record::SCHEMA;
 use crate::report::escape::escape_path;
-use crate::sys::file::{entries, fstat, open_dir, openat};
+use crate::sys::file::{fstat, openat};
 use crate::sys::retry::retry;
 
 const MEMO: &str = "rerun.";
@@ -27,10 +27,6 @@ const MEMO: &str = "rerun.";
 /// The largest memo that is read, in bytes: the kernel allows no larger command line and environment
 /// (execve(2)), and a byte is four characters at most here.
 const MAX_BYTES: u64 = 32 << 20;
-
-/// So many of those that were left behind stay: one of them is the run that was lost, and others may be
-/// phantoms that nobody has met yet.
-const KEPT: usize = 3;
 
 /// A memo that is kept as long as its run goes on. It is locked (flock(2)), so that others leave it alone.
 #[derive(Debug)]
@@ -41,7 +37,7 @@ pub struct Kept {
 impl MachineDir {
     /// Writes down what it takes to repeat a run, and removes what earlier ones left behind.
     pub fn keep_memo(&self, memo: &Memo) -> Result<Kept, Error> {
-        self.sweep_memos();
+        self.sweep_left(MEMO);
         let name = name(memo.token);
         let written = self.write_memo(&name, memo).map_err(self.cannot("write", &name));
         written.map(|lock| Kept { _lock: lock })
@@ -100,30 +96,6 @@ impl MachineDir {
     /// Removes a memo: its run is over, or repeated.
     pub fn forget_memo(&self, token: u64) {
         self.unlink(&name(token));
-    }
-
-    fn sweep_memos(&self) {
-        let listed = open_dir(&self.fd).and_then(|mut dir| entries(&mut dir)).unwrap_or_default();
-        let parse = |file: &str| {
-            let token = file.strip_prefix(MEMO)?.parse::<u64>().ok()?;
-            (name(token) == file).then_some(token)
-        };
-        let names = listed.iter().filter_map(|entry| entry.file_name().to_str().ok());
-        let mut tokens: Vec<u64> = names.filter_map(parse).collect();
-        tokens.sort_unstable();
-        let left =
-            tokens.into_iter().rev().filter_map(|token| Some((self.left_memo(token)?, token)));
-        // Each is locked until it is gone.
-        left.skip(KEPT).for_each(|(_lock, token)| self.forget_memo(token));
-    }
-
-    /// A memo whose supervisor is gone, locked; the lock goes with the file.
-    fn left_memo(&self, token: u64) -> Option<File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let opened: nix::Result<OwnedFd> =
-            openat(&self.fd, name(token).as_str(), flags, Mode::empty());
-        let file = File::from(opened.ok()?); // another user's is that user's to remove
-        retry(|| file.try_lock()).is_ok().then_some(file)
     }
 }
 

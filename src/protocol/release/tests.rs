@@ -3,6 +3,7 @@
 use super::*;
 use crate::identity::verdict::Verdict;
 use crate::machine::record::{Ending, Unknown};
+use crate::machine::used::Used;
 use crate::protocol::fixtures::{NOW, act, end, logged, put, seen};
 
 fn reading() -> Release {
@@ -12,6 +13,7 @@ fn reading() -> Release {
         code: Some(3),
         started_at: None,
         ended_at: NOW.to_owned(),
+        used: Used::default(),
         unknown: Unknown::new(),
     });
     assert_eq!(act(&mut release, Answer::Begin), Act::Lock);

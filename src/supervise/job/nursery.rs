@@ -5,11 +5,11 @@ use std::os::fd::RawFd;
 
 use super::{EXEC_PATIENCE, Job};
 use crate::error::Error;
+use crate::machine::argument::Argument;
 use crate::machine::record::Holder;
 use crate::machine::ticket::Ticket;
 use crate::report::human;
 use crate::supervise::cgroup::Cgroup;
-use crate::sys::fork::Child;
 use crate::transaction::joint::Nursery;
 use crate::transaction::now;
 
@@ -24,6 +24,9 @@ impl Nursery for Job {
             }
         };
         self.draft.started_at = now().0;
+        let output = self.output.as_mut();
+        let path = output.map(|output| output.is_for(tokens, &self.draft.started_at));
+        self.draft.output = path.map(|path| Argument::from(path.as_os_str()));
         Ok(Holder { job: Some(job), ..self.draft.clone() })
     }
 
@@ -32,12 +35,14 @@ impl Nursery for Job {
         let running = format!("running \"{}\" (PID {})", human::title(&self.draft), self.pid());
         // Before it: what the job says of itself comes later, and stays.
         self.setting.notifier.begins(&running);
-        self.gate_error = match self.child.as_mut().map(Child::open_gate) {
+        self.spent.begin();
+        self.gate_error = match self.let_through() {
             // The child was killed meanwhile, which the watch will find out.
-            Some(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            // Memory was short: the child ends by itself, and the watch will see that, too.
-            Some(Err(error)) => Some(error),
-            Some(Ok(())) | None => None,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            // Its output cannot go where it should, or memory was short: the child ends by itself, and
+            // the watch will see that, too.
+            Err(error) => Some(error),
+            Ok(()) => None,
         };
         if self.setting.notifier.says_ready()
             && self.gate_error.is_none()

@@ -1,6 +1,7 @@
 //! What a process is in the middle of: a protocol of the product.
 
 use jobguard::machine::record::{Ending, LastRun};
+use jobguard::machine::used::Used;
 use jobguard::protocol::claim;
 use jobguard::protocol::claims::{self, Claims};
 use jobguard::protocol::clear::{self, Clear};
@@ -43,6 +44,7 @@ impl Course {
             code: Some(0),
             started_at: None,
             ended_at: String::new(),
+            used: Used::default(),
             unknown: serde_json::Map::new(),
         }))
     }
