@@ -176,6 +176,7 @@ impl<'a> Wakers<'a> {
             let handles = &observed.handles;
             handles.lifeline.iter().for_each(|lifeline| self.lifeline(lifeline));
             self.fds.extend(handles.processes.iter().map(|p| (p.as_fd(), Interest::Readable)));
+            self.fds.extend(handles.unreaped.iter().map(|p| (p.as_fd(), Interest::Closed)));
             if observed.judgement.verdict == Verdict::Finishing {
                 // Whichever of the two is still to ripen; the other may have before, to no effect.
                 let (over, slack) = (observed.evidence.job_over_for, observed.evidence.slack_for);

@@ -124,7 +124,12 @@ impl<'a> Transaction<'a> {
                 self.dir.remove_empty_queue();
             }
             Act::Read => return self.read(),
-            Act::MakeLifeline(token) => return self.make_lifeline(token),
+            Act::MakeLifeline(token) => {
+                return self.make_lifeline(token, MachineDir::make_lifeline);
+            }
+            Act::RemakeLifeline(token) => {
+                return self.make_lifeline(token, MachineDir::remake_lifeline);
+            }
             Act::FeelOthers => return self.feel_others(),
             Act::ReadAgain => {
                 let Some(seen) = &self.state.seen else { return Err(misled()) };
@@ -231,7 +236,11 @@ impl<'a> Transaction<'a> {
         Ok(Answer::Seen(Box::new(Seen { record, judged, now, now_ms })))
     }
 
-    fn make_lifeline(&mut self, token: u64) -> Result<Answer, Error> {
+    fn make_lifeline(
+        &mut self,
+        token: u64,
+        make: fn(&MachineDir, u64) -> Result<Option<Lifeline>, Error>,
+    ) -> Result<Answer, Error> {
         self.state.makes += 1;
         if self.state.makes > MAX_READS {
             return Err(Error::State(format!(
@@ -239,7 +248,7 @@ impl<'a> Transaction<'a> {
                 crate::report::escape::escape_path(self.dir.path())
             )));
         }
-        let Some(lifeline) = self.dir.make_lifeline(token)? else { return Ok(Answer::Taken) };
+        let Some(lifeline) = make(self.dir, token)? else { return Ok(Answer::Taken) };
         let lifeline = self.lifeline.insert(lifeline);
         self.state.made = Some(token);
         let id = lifeline.id().map_err(Error::io("look at our lifeline"))?;

@@ -75,7 +75,7 @@ fn refused<S: AsRef<OsStr>>(args: &[S]) -> Done {
 
 #[rstest]
 #[case::nothing(&[], &["Usage: jobguard", "See jobguard --help"])]
-#[case::empty_word(&[""], &["'' is no subcommand", "status, list, info, queue, wait, stop, rerun, clear"])]
+#[case::empty_word(&[""], &["'' is no subcommand", "status, list, info, queue, wait, stop, adopt, rerun, clear"])]
 #[case::unknown_subcommand(&["frob"], &["'frob' is no subcommand", "jobguard -m NAME -- frob"])]
 #[case::unknown_after_dashes(&["--", "frob"], &["'frob' is no subcommand"])]
 #[case::unknown_option(&["--frob"], &["'--frob'"])]

@@ -81,3 +81,80 @@ fn a_pid_that_was_given_away_is_no_holder(#[case] who: &str) {
     assert!(same_tick > 0 || who != "another", "none within a clock tick: nothing was proven");
     assert_eq!(sandbox.record("m1")["counters"]["phantoms"]["pid_reused"], ROUNDS);
 }
+
+/// Has a process end while somebody who is to adopt it waits for the machine lock, and gives its PID to
+/// another. Says how the adoption ended, and whether the other lives.
+const ADOPT: &str = r#"
+    lock=$1; rounds=$2
+    next() { echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid; }
+    exec 9>"$lock"
+    while [ "$rounds" -gt 0 ]; do
+        rounds=$((rounds - 1))
+        sleep inf 9>&- & process=$!
+        flock 9
+        "$0" adopt m1 --pid $process --timeout 0.01 --lock-timeout 30 9>&- & guard=$!
+        # It blocks in a thread of its own.
+        until [ "$(ls /proc/$guard/task 2>&1 | wc -l)" = 2 ]; do :; done
+        kill -KILL $process
+        while kill -0 $process; do /bin/true; done
+        next $process
+        sleep inf 9>&- & other=$!
+        [ $other = $process ] || echo "missed: $other is not $process"
+        flock -u 9
+        wait $guard
+        echo $?
+        kill -0 $other && echo lives
+        kill -KILL $other
+    done 2>/dev/null
+"#;
+
+#[test]
+fn nobody_is_adopted_for_the_pid_of_another() {
+    const ROUNDS: u32 = 50;
+    require_program("flock");
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.machine("m1")).unwrap();
+    let lock = sandbox.machine("m1").join("lock");
+    let args = [lock.to_str().unwrap(), &ROUNDS.to_string()];
+    let mut shell = namespace(&sandbox, ADOPT, &args);
+    for _ in 0..ROUNDS {
+        assert_eq!((shell.line(), shell.line()), ("125".to_owned(), "lives".to_owned()));
+    }
+    assert!(!sandbox.machine("m1").join("record.json").exists());
+    println!("{ROUNDS} PIDs given to others before they were adopted");
+}
+
+/// The same behind the back of a supervisor, which is stopped meanwhile, and then told to end its process.
+const FORWARD: &str = r#"
+    rounds=$1
+    next() { echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid; }
+    while [ "$rounds" -gt 0 ]; do
+        rounds=$((rounds - 1))
+        sleep inf & process=$!
+        "$0" adopt m1 --pid $process & guard=$!
+        until "$0" status m1 >/dev/null; do :; done
+        kill -STOP $guard
+        until grep -q '^State:.T' /proc/$guard/status; do :; done
+        kill -KILL $process
+        while kill -0 $process; do /bin/true; done
+        next $process
+        sleep inf & other=$!
+        [ $other = $process ] || echo "missed: $other is not $process"
+        kill -TERM $guard
+        kill -CONT $guard
+        wait $guard
+        kill -0 $other && echo lives
+        kill -KILL $other
+    done 2>/dev/null
+"#;
+
+#[test]
+fn a_signal_for_an_adopted_process_reaches_no_other() {
+    const ROUNDS: u32 = 50;
+    let sandbox = Sandbox::new();
+    let mut shell = namespace(&sandbox, FORWARD, &[&ROUNDS.to_string()]);
+    for _ in 0..ROUNDS {
+        assert_eq!(shell.line(), "lives");
+    }
+    println!("{ROUNDS} PIDs given to others behind the back of a supervisor");
+}

@@ -103,14 +103,19 @@ fn is_told(event: &Event, line: &[u8]) {
             assert_eq!((read("event"), read("why")), (json!("not_run"), json!(why)));
             assert_eq!(&serde_json::from_value::<Vec<Argument>>(read("command")).unwrap(), command);
         }
-        What::PhantomCleared { reason, proof, holder } => {
+        What::PhantomCleared { reason, proof, ended, code, holder } => {
             assert_eq!(told["event"], "phantom_cleared");
+            assert_eq!((read("ended"), read("code")), (json!(ended), json!(code)));
             assert_eq!((read("reason"), read("proof")), (json!(reason), json!(proof)));
             assert_eq!(&told["holder"], holder);
         }
         What::Stopped { signals, uid, holder } => {
             assert_eq!(told["event"], "stopped");
             assert_eq!((read("signals"), read("uid")), (json!(signals), json!(uid)));
+            assert_eq!(&told["holder"], holder);
+        }
+        What::TakenOver { uid, holder } => {
+            assert_eq!((read("event"), read("uid")), (json!("taken_over"), json!(uid)));
             assert_eq!(&told["holder"], holder);
         }
         What::ForceCleared { verdict, uid, holder } => {
@@ -147,7 +152,14 @@ fn events(input: &[u8], draw: &mut Draw) -> Vec<Event> {
         },
         What::EndedUnrecorded { run: run.clone() },
         What::Retried { attempt: 1, run, after_ms: draw.magnitude(), command: words },
-        What::PhantomCleared { reason: text(), proof: text(), holder: holder.clone() },
+        What::PhantomCleared {
+            reason: text(),
+            proof: text(),
+            ended: Ending::Exited,
+            code: [None, Some(0)][draw.below(2)],
+            holder: holder.clone(),
+        },
+        What::TakenOver { uid: 0, holder: holder.clone() },
         What::ForceCleared { verdict: text(), uid: u32::MAX, holder: holder.clone() },
         What::Stopped { signals: vec![text()], uid: 0, holder },
     ];

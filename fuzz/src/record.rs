@@ -181,10 +181,10 @@ fn sight(reading: &Reading, observer: &Observer, evidence: &Evidence) -> Sight {
 
 /// The record without its phantoms is one that is read as it was written, and names all others.
 fn phantoms_alone_are_cleared(sight: &Sight) {
-    let judged = sight.observed.iter().map(|observed| Judged {
-        subject: observed.subject.clone(),
-        judgement: observed.judgement.clone(),
-    });
+    let judged = sight
+        .observed
+        .iter()
+        .map(|observed| Judged::new(observed.subject.clone(), observed.judgement.clone()));
     let phantoms: Vec<Judged> = judged.filter(Judged::is_phantom).collect();
     if phantoms.is_empty() {
         return;

@@ -17,11 +17,13 @@ use crate::machine::name::MachineName;
 use crate::machine::record::MAX_SLOTS;
 use crate::report::escape::escape_os;
 
+mod adoption;
 pub mod output;
 mod supervision;
 
+pub use adoption::AdoptArgs;
 pub use output::OutputArgs;
-pub use supervision::{EndArgs, Leftovers, RerunArgs, RetryArgs};
+pub use supervision::{EndArgs, Leftovers, LimitArgs, RerunArgs, RetryArgs};
 
 /// Run a job under a machine's lock: never two at once, never stuck behind a dead one.
 #[derive(Debug, Parser)]
@@ -31,7 +33,7 @@ pub use supervision::{EndArgs, Leftovers, RerunArgs, RetryArgs};
     disable_help_subcommand = true,
     disable_help_flag = true,
     args_override_self = true,
-    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|stop|rerun|clear [OPTIONS]...",
+    override_usage = "jobguard [OPTIONS] -m NAME... [--] COMMAND [ARG]...\n       jobguard status|list|info|queue|wait|stop|adopt|rerun|clear [OPTIONS]...",
     after_help = "The job's exit status is jobguard's. Otherwise: 75 the machine is busy (-E changes it), \
                   64 usage, 125 jobguard itself failed, 126 and 127 the command cannot be run."
 )]
@@ -241,6 +243,17 @@ pub enum Subcommands {
         /// How long a job may take to end after TERM: 90, 0.5, 5m, 1h30m [default: 10].
         #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
         grace: Option<Duration>,
+    },
+    /// Supervise a process that runs already: it holds the machine, and jobguard ends as it ends. An orphan
+    /// that holds it gets another supervisor.
+    Adopt {
+        /// The machine.
+        #[arg(value_name = "NAME", value_parser = machine_parser())]
+        machine: MachineName,
+        #[command(flatten)]
+        adopt: AdoptArgs,
+        #[command(flatten)]
+        place: Place,
     },
     /// Repeat the last run of a machine that was lost and had --rerun-if-lost: the same command line, in
     /// the same directory, as the same user. Exit: the job's; 0 when there is none.

@@ -1,28 +1,30 @@
 //! What was typed, resolved and checked: flag before environment before default. No I/O.
 
-use std::borrow::Cow;
-use std::error::Error as _;
 use std::ffi::OsString;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use super::args::output::OutputPlan;
 use super::args::{
-    Common, JobGroup, Leftovers, Look, Notify, OnBusy, OnSupervisorDeath, Place, Subcommands, Top,
-    full_command,
+    Common, JobGroup, Leftovers, LimitArgs, Look, Notify, OnBusy, OnSupervisorDeath, Place,
+    Subcommands, Top, full_command,
 };
 use super::settings::Settings;
 use crate::machine::holds::Holds;
 use crate::machine::name::MachineName;
 use crate::machine::record::{MAX_SLOTS, Mode};
 use crate::protocol::want::Want;
-use crate::report::escape::{escape, escape_os};
+use crate::report::escape::escape_os;
 use crate::supervise::limits::Limits;
 use crate::supervise::retries::{Retries, RetryOn};
+
+mod adoption;
+mod complaint;
+
+use complaint::{help_or_complaint, option_of_a_run};
 
 /// What to do.
 #[derive(Debug)]
@@ -105,6 +107,8 @@ pub struct RunPlan {
     pub slots: u32,
     /// The job, at least one word.
     pub command: Vec<OsString>,
+    /// The process that is the job already; there is no command then.
+    pub adopts: Option<i32>,
     /// What to do when it is busy.
     pub on_busy: OnBusy,
     /// How long to wait for the machine; `None`: for ever.
@@ -204,30 +208,26 @@ fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
         return Err("--max-pending belongs to --on-busy wait: the others do not wait".to_owned());
     }
     let leftovers = top.end.leftovers.unwrap_or(Leftovers::Leave);
-    let ends =
-        on_busy == OnBusy::Replace || top.end.timeout.is_some() || leftovers == Leftovers::Kill;
-    if !ends && top.end.kill_after.is_some() {
+    let ends = on_busy == OnBusy::Replace
+        || top.end.limits.timeout.is_some()
+        || leftovers == Leftovers::Kill;
+    if !ends && top.end.limits.kill_after.is_some() {
         return Err(
             "-k (--kill-after) belongs to --timeout, --leftovers kill or --on-busy replace"
                 .to_owned(),
         );
     }
-    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero()); // as timeout(1)
-    let mode = if top.run.shared { Mode::Shared } else { Mode::Exclusive };
+    let (mode, slots) = sharing(top.run.shared, top.run.slots);
     Ok(Plan::Run(Box::new(RunPlan {
         machines,
         mode,
-        slots: top.run.slots.unwrap_or(if top.run.shared { MAX_SLOTS } else { 1 }),
+        slots,
         command: top.command,
+        adopts: None,
         on_busy,
         wait: top.run.wait,
         max_pending: top.run.max_pending,
-        limits: Limits {
-            warn_after: given(top.end.warn_after),
-            timeout: given(top.end.timeout),
-            signal: top.end.signal.unwrap_or(libc::SIGTERM),
-            kill_after: top.end.kill_after.unwrap_or(STOP_GRACE),
-        },
+        limits: limits(&top.end.limits),
         leftovers,
         retries: Retries {
             count: top.retry.retries.unwrap_or(0),
@@ -248,6 +248,21 @@ fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
         output: top.output.plan(),
         settings: Settings::resolve(top.place, Place::default())?,
     })))
+}
+
+fn sharing(shared: bool, slots: Option<u32>) -> (Mode, u32) {
+    let (mode, most) = if shared { (Mode::Shared, MAX_SLOTS) } else { (Mode::Exclusive, 1) };
+    (mode, slots.unwrap_or(most))
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    let given = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero()); // as timeout(1)
+    Limits {
+        warn_after: given(args.warn_after),
+        timeout: given(args.timeout),
+        signal: args.signal.unwrap_or(libc::SIGTERM),
+        kill_after: args.kill_after.unwrap_or(STOP_GRACE),
+    }
 }
 
 fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
@@ -303,44 +318,11 @@ fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
             let settings = Settings::resolve(place, top.place.clone())?;
             Plan::Rerun { machine: name, settings }
         }
+        Subcommands::Adopt { machine, adopt, place } => {
+            adoption::plan(machine, adopt, Settings::resolve(place, top.place.clone())?)?
+        }
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }
         }
     })
-}
-
-/// An option that only a run takes, as one types it, if one was typed.
-fn option_of_a_run(matches: &ArgMatches) -> Option<String> {
-    let general = Place::augment_args(clap::Command::new("general"));
-    let is_general = |id: &clap::Id| general.get_arguments().any(|arg| arg.get_id() == id);
-    let typed = |arg: &&clap::Arg| {
-        matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-            && !arg.is_positional()
-            && !is_general(arg.get_id())
-    };
-    let top = Top::command();
-    let arg = top.get_arguments().find(typed)?;
-    let long = format!("--{}", arg.get_long()?);
-    Some(arg.get_short().map_or(long.clone(), |short| format!("-{short} ({long})")))
-}
-
-/// `--help` and `--version` come as errors, too.
-fn help_or_complaint(error: &clap::Error) -> Result<Plan, String> {
-    let text = error.render().to_string();
-    // Our own sentence shows the value as it is; clap's would show it with its bytes replaced.
-    if error.kind() == ErrorKind::ValueValidation
-        && let Some(why) = error.source()
-    {
-        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-        return Err(escape(&format!("{}: {why}", argument.unwrap_or_default())).into_owned());
-    }
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Plan::Print(text)),
-        // What was typed may hold anything, and is in there.
-        _ => {
-            let text = text.trim_start_matches("error: ").lines().map(escape);
-            let told = |line: &Cow<'_, str>| !line.is_empty() && !line.starts_with("For more");
-            Err(text.filter(told).collect::<Vec<_>>().join("\n"))
-        }
-    }
 }

@@ -141,7 +141,7 @@ fn report(done: &[Cleared], ask: &Ask) -> Result<u8, Error> {
     }
     for Cleared { machine, cleared, refused, .. } in done {
         say_cleared(machine, cleared);
-        for Judged { subject, judgement } in refused {
+        for Judged { subject, judgement, .. } in refused {
             output::message(format!(
                 "{}; it was not cleared; {}",
                 human::held_by(machine, subject, judgement),

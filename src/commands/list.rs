@@ -60,7 +60,7 @@ fn look_at_all(state: &StateDir, observer: &Observer) -> Result<Vec<Row>, Error>
         let mut patience = Patience::default();
         let sight = look(&dir, observer, &mut patience).map(Sight::without_handles);
         if sight.as_ref().is_ok_and(|sight| !sight.is_settled()) {
-            unsettled.push((rows.len(), dir, patience));
+            unsettled.push((rows.len(), dir, patience.without_handles()));
             rows.push((name, sight));
         } else {
             rows.push((name, sight.and_then(|sight| sight.with_queue(&dir))));

@@ -1,5 +1,6 @@
 //! `jobguard -m NAME -- COMMAND`: plan → claim → supervise → release → exit.
 
+mod adopt;
 mod attempt;
 mod claim;
 mod cycle;
@@ -23,6 +24,7 @@ use crate::cli::plan::RunPlan;
 use crate::error::Error;
 use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::Patience;
+use crate::identity::process::Kernel;
 use crate::identity::verdict::Observer;
 use crate::machine::argument::Argument;
 use crate::machine::memo::Memo;
@@ -35,9 +37,10 @@ use crate::machine::used::Used;
 use crate::protocol::release::{self, Release};
 use crate::protocol::want::Want;
 use crate::report::{human, output};
+use crate::supervise::adoptee::Adoptee;
 use crate::supervise::draft::draft;
 use crate::supervise::environment::Environment;
-use crate::supervise::job::{Job, Setting};
+use crate::supervise::job::{Job, Origin, Setting};
 use crate::supervise::notify::{self, Notifier};
 use crate::supervise::output::Output;
 use crate::supervise::program::Program;
@@ -61,7 +64,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     // From here on a signal waits until there is a job to have it, or we sleep.
     let mask = block_all().map_err(Error::io("block signals"))?;
     // Before any queue: nobody should wait for hours to learn of a typing error.
-    let program = Program::find(&plan.command)?;
+    let origin = origin(plan)?;
     let path = locate(plan.settings.state_dir.as_deref())?;
     let state = StateDir::open(&path, Missing::Create, plan.settings.allow_network_fs)?;
     let state = state.ok_or_else(misled)?;
@@ -73,7 +76,11 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     let targets = plan.machines.iter().map(open).collect::<Result<Vec<_>, Error>>()?;
     let file = Output::plan(plan, &state)?;
     let observer = observer(&plan.settings, &state)?;
-    let (draft, group) = draft(plan, &observer)?;
+    let (mut draft, mut group) = draft(plan, &observer)?;
+    if let Origin::Process(process) = &origin {
+        group = process.group();
+        (draft.adopted, draft.command, draft.cwd) = (true, process.command(), process.cwd());
+    }
     let mut environment =
         Environment::new(startup::environment(), holds, &plan.machines, state.path());
     if plan.notify.is_some() {
@@ -98,11 +105,12 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
         kernel,
         notifier,
     };
-    let job = Job::new(program, draft, setting).kept_in(memo(plan, &state)?).writing_to(file);
+    let job = Job::new(origin, draft, setting).kept_in(memo(plan, &state)?).writing_to(file);
     let (state, told, contended) = (&state, false, false);
     let mut run = Run { plan, state, targets, observer: &observer, job, told, contended };
 
     let Claimed::Held(mut held) = run.claim()? else { return Ok(Exit::Code(0)) };
+    run.confirm(&mut held)?;
     let over = run.attempt(&mut held, &signals)?;
     run.end(held, over, &signals)
 }
@@ -117,6 +125,14 @@ fn memo(plan: &RunPlan, state: &StateDir) -> Result<Option<(MachineDir, Memo)>, 
         Memo::new(&plan.words, cwd.into_os_string(), &startup::environment(), &plan.rerun_env);
     let dir = state.machine(&plan.machines[0], Missing::Create)?.ok_or_else(misled)?;
     Ok(Some((dir, memo)))
+}
+
+/// Where the job comes from.
+fn origin(plan: &RunPlan) -> Result<Origin, Error> {
+    Ok(match plan.adopts {
+        None => Origin::Program(Program::find(&plan.command)?),
+        Some(pid) => Origin::Process(Adoptee::find(pid, Kernel::here())?),
+    })
 }
 
 /// The exit status after a time limit, and where that took KILL, as those of timeout(1).
@@ -165,14 +181,14 @@ impl Target {
     fn release(
         &mut self,
         run: &mut HeldRun,
-        last: LastRun,
+        mut release: Release,
         observer: &Observer,
         lock_timeout: Duration,
     ) {
         let mut transaction =
             Transaction::new(&self.dir, observer, &mut self.patience, lock_timeout);
         transaction.lifeline = run.lifeline.take();
-        let result = transaction.run(&mut Release::new(last));
+        let result = transaction.run(&mut release);
         transaction.warnings.iter().for_each(output::message);
         let machine = self.dir.name();
         match result {
@@ -212,6 +228,7 @@ impl Run<'_> {
         let last = self.last_run(&over, held.started_at.clone(), self.job.used());
         self.release(&mut held, last);
         self.job.forget();
+        self.forget_taken_over(&held);
         // Last: until here its PID could not become another process's.
         let _ = self.job.reap(); // a zombie that is not reaped goes when we go
         self.end_the_rest(&held, &over, signals);
@@ -230,6 +247,7 @@ impl Run<'_> {
                 Ok(Exit::Code(u8::try_from(code).unwrap_or(u8::MAX)))
             }
             (None, None, None, Ended::Signaled(signal)) => Ok(Exit::Signal(signal)),
+            (None, None, None, Ended::Unseen) => Err(self.unseen()),
         };
         self.job.show_output(!matches!(exit, Ok(Exit::Code(0))));
         exit
@@ -244,6 +262,7 @@ impl Run<'_> {
             (None, Some(signal), _) => (Ending::TimedOut, Some(signal)),
             (None, None, Ended::Exited(code)) => (Ending::Exited, Some(code)),
             (None, None, Ended::Signaled(signal)) => (Ending::Signaled, Some(signal)),
+            (None, None, Ended::Unseen) => (Ending::Unknown, None),
         };
         let (started_at, ended_at, unknown) = (Some(started_at), now().0, Unknown::new());
         LastRun { token: 0, ended, code, started_at, ended_at, used, unknown }
@@ -256,7 +275,7 @@ impl Run<'_> {
         let (observer, lock_timeout) = (self.observer, self.plan.settings.lock_timeout);
         let releases = self.targets.iter_mut().zip(&mut held.runs).map(|(target, run)| {
             let last = LastRun { token: run.token, ..last.clone() };
-            move || target.release(run, last, observer, lock_timeout)
+            move || target.release(run, Release::new(last), observer, lock_timeout)
         });
         let releases = Mutex::new(releases.collect::<Vec<_>>());
         let next = || releases.lock().ok().and_then(|mut left| left.pop());

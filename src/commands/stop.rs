@@ -151,7 +151,7 @@ pub(super) fn complaint(
     chosen: Option<&Path>,
 ) -> Option<String> {
     let why = why_not(run)?;
-    let Judged { subject, judgement } = &run.run;
+    let Judged { subject, judgement, .. } = &run.run;
     let next = match judgement.verdict {
         Verdict::Unverifiable(_) => human::next_step(machine, subject, judgement, chosen),
         _ => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
@@ -9,13 +10,18 @@ use nix::time::{ClockId, clock_gettime};
 use super::host::Locality;
 use super::inside::Inside;
 use super::lifeline::Feel;
-use super::process::{Look, ProcessId};
+use super::process::{Look, ProcessId, Sighting};
 use super::verdict::{Evidence, Judgement, Observer, Subject, Touch, Verdict, View, judge};
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::sidecar::Snapshot;
 use crate::protocol::want::Standing;
 use crate::sys::pidfd::PidFd;
+
+mod witness;
+
+use witness::Witness;
+pub use witness::told;
 
 /// A subject, what was found out about it, and the verdict.
 #[derive(Debug)]
@@ -43,7 +49,9 @@ pub struct Handles {
     /// The write end of its lifeline: errs when its owner lets go.
     pub lifeline: Option<OwnedFd>,
     /// Its processes that run: readable when they are over.
-    pub processes: Vec<PidFd>,
+    pub processes: Vec<Arc<PidFd>>,
+    /// Its job that is over, and not reaped yet: hung up when it is.
+    pub unreaped: Option<Arc<PidFd>>,
 }
 
 impl Handles {
@@ -51,12 +59,14 @@ impl Handles {
     pub const MAX_KEPT: usize = 64;
 }
 
-/// What one observer has seen of a machine over time: since when a release is overdue.
+/// What one observer has seen of a machine over time: since when a release is overdue, and which jobs
+/// ran.
 ///
 /// Clocks of files and records decide nothing; only what this process saw itself counts.
 #[derive(Debug, Default)]
 pub struct Patience {
     since: BTreeMap<(u64, Sign), Instant>,
+    witness: Witness,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +76,12 @@ enum Sign {
 }
 
 impl Patience {
+    /// The same, with nothing left open: there may be more machines than descriptors.
+    #[must_use]
+    pub fn without_handles(self) -> Self {
+        Self { witness: Witness::default(), ..self }
+    }
+
     /// For how long `sign` has been shown by the run `token` without a break.
     fn shown_for(&mut self, token: u64, sign: Sign, shown: bool) -> Duration {
         if !shown {
@@ -84,9 +100,9 @@ pub fn observe_all(
     observer: &Observer,
     patience: &mut Patience,
 ) -> Vec<Observed> {
-    snapshot
-        .reading
-        .subjects
+    let subjects = &snapshot.reading.subjects;
+    patience.witness.forget_all_but(subjects);
+    subjects
         .iter()
         .enumerate()
         .map(|(index, subject)| {
@@ -94,7 +110,8 @@ pub fn observe_all(
             let mut handles = Handles::default();
             match subject {
                 Subject::Holder(holder) => {
-                    look_at_holder(dir, holder, observer, &mut evidence, &mut handles);
+                    let witness = &mut patience.witness;
+                    look_at_holder(dir, holder, observer, witness, &mut evidence, &mut handles);
                     let over = evidence.job.as_ref().is_some_and(|job| job.is_over());
                     let slack = evidence.lifeline == Touch::Slack;
                     evidence.job_over_for = patience.shown_for(holder.token, Sign::JobOver, over);
@@ -104,7 +121,7 @@ pub fn observe_all(
                     evidence.now = unix_seconds();
                     if let Some(pid) = legacy.job_pid {
                         let look = observer.kernel.look_for(&ProcessId::bare(pid), true);
-                        handles.processes.extend(look.handle);
+                        handles.processes.extend(look.handle.map(Arc::new));
                         evidence.job = Some(look.sighting);
                     }
                 }
@@ -139,20 +156,28 @@ fn look_at_holder(
     dir: &MachineDir,
     holder: &Holder,
     observer: &Observer,
+    witness: &mut Witness,
     evidence: &mut Evidence,
     handles: &mut Handles,
 ) {
     let (here, kernel) = (&observer.host, observer.kernel);
     let same_time = here.time_ns == holder.host.time_ns;
-    let mut sight = |look: &dyn Fn(&ProcessId) -> Look, recorded: &Option<ProcessId>| {
-        let Look { sighting, handle } = look(recorded.as_ref()?);
-        handles.processes.extend(handle);
-        Some(sighting)
-    };
     let mut sight_both = |look: &dyn Fn(&ProcessId) -> Look| {
         evidence.view = View::Seen;
-        evidence.job = sight(look, &holder.job);
-        evidence.supervisor = sight(look, &holder.supervisor);
+        if let Some(job) = &holder.job {
+            let Look { sighting, handle } = look(job);
+            if sighting.is_over() {
+                (evidence.told, handles.unreaped) = witness.ask(holder.token, job);
+            }
+            let handle = handle.map(|handle| witness.keep(holder.token, job, handle));
+            handles.processes.extend(handle);
+            evidence.job = Some(sighting);
+        }
+        if let Some(supervisor) = &holder.supervisor {
+            let Look { sighting, handle } = look(supervisor);
+            handles.processes.extend(handle.map(Arc::new));
+            evidence.supervisor = Some(sighting);
+        }
     };
     if holder.host.same_kernel(here) {
         if here.pid_ns != 0 && holder.host.pid_ns == here.pid_ns {
@@ -216,6 +241,11 @@ impl Observed {
     /// Whether it holds the machine, provably or for want of proof.
     pub fn holds(&self) -> bool {
         !matches!(self.judgement.verdict, Verdict::Phantom(_))
+    }
+
+    /// Whether its supervisor is provably over.
+    pub fn is_orphan(&self) -> bool {
+        self.evidence.supervisor.as_ref().is_some_and(Sighting::is_over)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 
+use crate::sys::retry::retry;
+
 /// The fields of `/proc/PID/stat` that matter here (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
@@ -52,6 +54,35 @@ impl Stat {
         })
     }
 
+    /// Whether a process is a thread of the kernel (`PF_KTHREAD` in field 9, the flags).
+    pub fn is_kernel_thread(pid: i32) -> io::Result<bool> {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        let line = fs::read(format!("/proc/{pid}/stat"))?;
+        let rest = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+        let rest = String::from_utf8_lossy(rest);
+        let flags = rest.split_ascii_whitespace().nth(9 - 3).and_then(|flags| flags.parse().ok());
+        Ok(flags.is_some_and(|flags: u64| flags & PF_KTHREAD != 0))
+    }
+
+    /// The wait status of a process that is over and was not reaped: field 52, which those are shown as 0
+    /// who may not trace it (PTRACE_MODE_READ); `None` for them.
+    pub fn exit_status(pid: i32) -> io::Result<Option<i32>> {
+        let line = fs::read(format!("/proc/{pid}/stat"))?;
+        // The same permission, and there is nothing to find: its memory is gone.
+        let is_shown = retry(|| fs::read_link(format!("/proc/{pid}/exe")))
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        Ok(Self::status_in(&line).filter(|_| is_shown))
+    }
+
+    fn status_in(line: &[u8]) -> Option<i32> {
+        if !Self::parse(line)?.is_over() {
+            return None;
+        }
+        let rest =
+            std::str::from_utf8(line.strip_suffix(b"\n")?.rsplit(|byte| *byte == b')').next()?);
+        rest.ok()?.split_ascii_whitespace().nth(52 - 3)?.parse().ok()
+    }
+
     /// Whether the process is over. A first thread that ended is shown as `Z` while others live.
     pub fn is_over(self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
@@ -76,6 +107,19 @@ mod tests {
         for line in [&b""[..], b"42 (x", b"42 (x)", b"42 (x) S 7 42", b"42 (\xff) S a b c", cut] {
             assert_eq!(Stat::parse(line), None, "{line:?}");
         }
+    }
+
+    #[test]
+    fn only_what_is_over_has_a_status_and_a_whole_line() {
+        let line = |state: char| {
+            let zeros = " 0".repeat(28);
+            format!("7 (a) b) {state} 7 1 1 0 1 0 0 0 0 0 0 0 0 0 20 0 1 0 5{zeros} 0 768\n")
+        };
+        let zombie = line('Z');
+        assert_eq!(Stat::status_in(zombie.as_bytes()), Some(768));
+        assert_eq!(Stat::status_in(line('S').as_bytes()), None);
+        assert_eq!(Stat::status_in(&zombie.as_bytes()[..zombie.len() - 2]), None);
+        assert_eq!(Stat::status_in(zombie.replace(" 768", "").as_bytes()), None);
     }
 
     #[test]

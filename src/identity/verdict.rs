@@ -14,7 +14,7 @@ use crate::machine::record::{HeldBy, Holder};
 mod evidence;
 mod reason;
 
-pub use evidence::{Evidence, Observer, Touch, View};
+pub use evidence::{Evidence, Observer, Told, Touch, View};
 pub use reason::{PhantomReason, UnverifiableReason};
 
 /// How long a release may take, or a parent-death signal, before its absence is evidence.
@@ -166,6 +166,9 @@ fn judge_processes(holder: &Holder, evidence: &Evidence) -> Option<(Verdict, Rul
         (HeldBy::Supervisor, None) => supervisor == Some(&Sighting::Reused),
         _ => return None,
     };
+    if supervisor_over && evidence.told == Told::Soon && evidence.job_over_for < GRACE {
+        return Some((Verdict::Finishing, "its job is over, and how it ended is about to be told"));
+    }
     if supervisor_over {
         let reason = if reused { PhantomReason::PidReused } else { PhantomReason::ProcessGone };
         return Some((Verdict::Phantom(reason), "its job and its supervisor are over"));

@@ -7,10 +7,7 @@
 //! and the kernel about the process being of that run. The first alone would give away any process
 //! of somebody who once had a lifeline here, since lifelines can be moved.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use super::host::Host;
 use super::lifeline::LifelineId;
@@ -22,8 +19,10 @@ use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::sys::pidfd::PidFd;
 
+mod descriptors;
 mod refusal;
 
+use descriptors::{keeps, watches};
 pub use refusal::Refusal;
 
 /// Which process of a holder.
@@ -55,8 +54,19 @@ pub struct Findings {
     pub uids: Vec<u32>,
     /// The FIFO that has the lifeline's name, and its owner.
     pub lifeline: Option<(LifelineId, u32)>,
-    /// The kernel says whether the process is of this run; `None`: it does not tell us.
-    pub belongs: Option<bool>,
+    /// What the kernel says of the process and this run; `None`: it does not tell us.
+    pub bond: Option<Bond>,
+}
+
+/// How a process is of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bond {
+    /// It is not.
+    Stranger,
+    /// It keeps the run's lifeline, or is a child of the one that does, or was born with its token.
+    Own,
+    /// Whoever keeps the run's lifeline has adopted it.
+    Adopted,
 }
 
 /// Says whether all that was found agrees with the record; pure.
@@ -80,7 +90,10 @@ pub fn agree(holder: &Holder, role: Role, here: &Host, found: &Findings) -> Resu
     if same_time && recorded.start_ticks.is_some() && recorded.start_ticks != found.start_ticks {
         return Err(Refusal::Another);
     }
-    if found.uids.is_empty() || found.uids.iter().any(|uid| *uid != holder.uid) {
+    // Root may adopt anybody's.
+    let is_anybodys = found.bond == Some(Bond::Adopted) && holder.uid == 0;
+    let is_theirs = is_anybodys || found.uids.iter().all(|uid| *uid == holder.uid);
+    if found.uids.is_empty() || !is_theirs {
         return Err(Refusal::User { recorded: holder.uid, found: found.uids.clone() });
     }
     match &found.lifeline {
@@ -89,9 +102,9 @@ pub fn agree(holder: &Holder, role: Role, here: &Host, found: &Findings) -> Resu
         Some((_, owner)) if *owner != holder.uid => {
             Err(Refusal::Owner { recorded: holder.uid, found: *owner })
         }
-        Some(_) => match found.belongs {
-            Some(true) => Ok(()),
-            Some(false) => Err(Refusal::Stranger),
+        Some(_) => match found.bond {
+            Some(Bond::Own | Bond::Adopted) => Ok(()),
+            Some(Bond::Stranger) => Err(Refusal::Stranger),
             None => Err(Refusal::Forbidden { uid: holder.uid }),
         },
     }
@@ -114,16 +127,16 @@ pub fn warrant(
     let same_time = holder.host.time_ns == observer.host.time_ns;
     let Look { sighting, handle } = observer.kernel.look_for(recorded, same_time);
     let lifeline = dir.whose_lifeline(holder.token);
-    let belongs = |lifeline| match belongs(dir, holder, role, lifeline, observer) {
+    let bond = |lifeline| match bond(dir, holder, role, lifeline, observer) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
-        told => Some(told.unwrap_or(false)),
+        told => Some(told.unwrap_or(Bond::Stranger)),
     };
     let found = Findings {
         sighting,
         start_ticks: Stat::read(recorded.pid).ok().map(|stat| stat.start_ticks),
         uids: uids(recorded.pid).unwrap_or_default(),
         lifeline,
-        belongs: lifeline.map_or(Some(false), |(id, _)| belongs(id)),
+        bond: lifeline.map_or(Some(Bond::Stranger), |(id, _)| bond(id)),
     };
     let over = handle.as_ref().map(PidFd::is_over);
     // What was read under its PID was its own only if it lives still.
@@ -137,49 +150,34 @@ pub fn warrant(
     }
 }
 
-/// Whether a process is of the run that the record names. The supervisor keeps the lifeline; the job
-/// is its child, or, after its death, was born with the token of a run in this very directory. Nobody
-/// else's process can be made either.
-fn belongs(
+/// How a process is of the run that the record names. The supervisor keeps the lifeline; the job is its
+/// child, or watched by it through the pidfd of an adoption, or, after its death, was born with the token of
+/// a run in this very directory. Nobody else's process can be made any of that.
+fn bond(
     dir: &MachineDir,
     holder: &Holder,
     role: Role,
     lifeline: LifelineId,
     observer: &Observer,
-) -> io::Result<bool> {
+) -> io::Result<Bond> {
+    let own = |is_own: bool| if is_own { Bond::Own } else { Bond::Stranger };
     let same_time = holder.host.time_ns == observer.host.time_ns;
-    let supervisor = holder.supervisor.as_ref();
-    let supervises = supervisor.is_some_and(|supervisor| {
+    let supervisor = holder.supervisor.as_ref().filter(|supervisor| {
         observer.kernel.look_for(supervisor, same_time).sighting == Sighting::Alive
             && keeps(supervisor.pid, lifeline).unwrap_or(false)
     });
     let Some(job) = holder.job.as_ref().filter(|_| role == Role::Job) else {
-        return Ok(supervises);
+        return Ok(own(supervisor.is_some()));
     };
-    let parent = Stat::read(job.pid)?.parent;
-    if supervises && supervisor.is_some_and(|supervisor| supervisor.pid == parent) {
-        return Ok(true);
-    }
-    bears(job.pid, dir, holder.token)
-}
-
-/// Whether a process keeps this lifeline: has it open for reading, which its mode forbids to all
-/// but its maker. Waiters have its other end open.
-fn keeps(pid: i32, lifeline: LifelineId) -> io::Result<bool> {
-    for fd in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-        let is_it = |found: fs::Metadata| LifelineId::new(found.dev(), found.ino()) == lifeline;
-        if !fs::metadata(fd.path()).is_ok_and(is_it) {
-            continue;
+    if let Some(supervisor) = supervisor {
+        if holder.adopted && watches(supervisor.pid, job)? {
+            return Ok(Bond::Adopted);
         }
-        let name = fd.file_name();
-        let info = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(name))?;
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-        let flags = flags.and_then(|flags| libc::c_int::from_str_radix(flags.trim(), 8).ok());
-        if flags.is_some_and(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY) {
-            return Ok(true);
+        if Stat::read(job.pid)?.parent == supervisor.pid {
+            return Ok(Bond::Own);
         }
     }
-    Ok(false)
+    bears(job.pid, dir, holder.token).map(own)
 }
 
 #[cfg(test)]

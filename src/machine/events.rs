@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::argument::Argument;
-use super::record::{LastRun, Leftover};
+use super::record::{Ending, LastRun, Leftover};
 use super::store::{check_plain, open_lasting};
 use crate::sys::file::fstat;
 use crate::sys::rename::{Rename, rename_in};
@@ -101,6 +101,18 @@ pub enum What {
         reason: String,
         /// The rule of the verdict table that decided.
         proof: String,
+        /// How its job ended, as far as that is known.
+        ended: Ending,
+        /// Its exit status, or the number of the signal that ended it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+        /// The holder, as it was recorded.
+        holder: Value,
+    },
+    /// A run whose supervisor was over has another.
+    TakenOver {
+        /// The user whose process that is.
+        uid: u32,
         /// The holder, as it was recorded.
         holder: Value,
     },

@@ -108,6 +108,9 @@ pub struct Holder {
     /// The kernel kills the job when its supervisor dies.
     #[serde(default)]
     pub dies_with_supervisor: bool,
+    /// Its supervisor did not start the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// Device and inode of its lifeline.
     #[serde(default)]
     pub lifeline: Option<String>,

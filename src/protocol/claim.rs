@@ -313,10 +313,8 @@ impl Claim {
 
 /// A live holder whom no record names.
 pub(super) fn unrecorded_holder(token: u64) -> Judged {
-    Judged {
-        subject: Subject::Unrecorded(token),
-        judgement: Judgement { verdict: Verdict::Live, rule: UNRECORDED },
-    }
+    let judgement = Judgement { verdict: Verdict::Live, rule: UNRECORDED };
+    Judged::new(Subject::Unrecorded(token), judgement)
 }
 
 #[cfg(test)]

@@ -26,9 +26,9 @@ pub(super) fn seen(holders: &[(u64, Verdict)]) -> Answer {
     record.holders = holders.iter().map(|(token, _)| holder(*token)).collect();
     let judged = holders
         .iter()
-        .map(|(token, verdict)| Judged {
-            subject: Subject::Holder(Box::new(holder(*token))),
-            judgement: Judgement { verdict: verdict.clone(), rule: "a rule" },
+        .map(|(token, verdict)| {
+            let judgement = Judgement { verdict: verdict.clone(), rule: "a rule" };
+            Judged::new(Subject::Holder(Box::new(holder(*token))), judgement)
         })
         .collect();
     Answer::Seen(Box::new(Seen { record, judged, now: NOW.to_owned(), now_ms: NOW_MS }))

@@ -1,7 +1,7 @@
 //! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
 //!
-//! [`claim::Claim`], [`release::Release`], [`clear::Clear`], [`withdraw::Withdraw`], [`again::Again`], [`amend::Amend`]
-//! and [`note::Note`] are machines without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
+//! [`claim::Claim`], [`release::Release`], [`clear::Clear`], [`withdraw::Withdraw`], [`again::Again`], [`amend::Amend`],
+//! [`take_over::TakeOver`] and [`note::Note`] are machines without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
 //! [`claims::Claims`] runs claims, or further attempts, of several machines as one. [`crate::transaction`] executes the
 //! acts on the real state directory; a model can execute them on an imagined one. The order of the
 //! acts *is* the protocol, and it stands here and nowhere else.
@@ -14,6 +14,7 @@ pub mod clear;
 pub mod note;
 pub mod release;
 pub mod rewrite;
+pub mod take_over;
 pub mod want;
 pub mod withdraw;
 
@@ -25,6 +26,7 @@ use crate::identity::verdict::{Judgement, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Holder, Record};
 use crate::machine::ticket::{Spot, TicketId};
+use crate::sys::wait::Ended;
 use want::Standing;
 
 /// One step that the protocol asks for. Each says what a crash right after it leaves behind.
@@ -53,6 +55,9 @@ pub enum Act {
     /// Make a lifeline for this token, taut. Left behind: a slack lifeline that nobody names,
     /// swept by the next claim.
     MakeLifeline(u64),
+    /// Make a lifeline, taut, in the place of that of this run, which is slack. Left behind: a run without a
+    /// supervisor as before, whose lifeline is not the one that was recorded: it says nothing.
+    RemakeLifeline(u64),
     /// Feel every other lifeline there is. Left behind: as before.
     FeelOthers,
     /// Read the record again, and compare. Left behind: as before.
@@ -93,9 +98,9 @@ pub enum Answer {
     Queue(Queue),
     /// To `Read`.
     Seen(Box<Seen>),
-    /// To `MakeLifeline`: its identity, for the record.
+    /// To `MakeLifeline` and `RemakeLifeline`: its identity, for the record.
     Made(String),
-    /// To `MakeLifeline`: that token has one already.
+    /// To `MakeLifeline`: that token has one already. To both: it was swept.
     Taken,
     /// To `FeelOthers`.
     Felt(Felt),
@@ -127,6 +132,10 @@ pub struct Judged {
     pub subject: Subject,
     /// What it is, and why.
     pub judgement: Judgement,
+    /// How its job ended, where the kernel told us.
+    pub ended: Option<Ended>,
+    /// Its supervisor is provably over.
+    pub is_orphan: bool,
 }
 
 /// The waiters before us, by their tickets, in order.
@@ -171,11 +180,17 @@ pub trait Protocol {
 
 impl From<Observed> for Judged {
     fn from(observed: Observed) -> Self {
-        Self { subject: observed.subject, judgement: observed.judgement }
+        let (ended, is_orphan) = (observed.evidence.told.ended(), observed.is_orphan());
+        Self { ended, is_orphan, ..Self::new(observed.subject, observed.judgement) }
     }
 }
 
 impl Judged {
+    /// A subject of whom nothing else is known.
+    pub fn new(subject: Subject, judgement: Judgement) -> Self {
+        Self { subject, judgement, ended: None, is_orphan: false }
+    }
+
     /// What decides who may go beside it.
     pub fn standing(&self) -> Standing<'_> {
         (&self.subject, &self.judgement.verdict)

@@ -1,6 +1,6 @@
 //! Giving a machine back, after its job is over and before it is reaped.
 
-use super::rewrite::next_revision;
+use super::rewrite::{next_revision, without_run};
 use super::{Act, Answer, Next, Protocol, Seen};
 use crate::machine::argument::Argument;
 use crate::machine::events::What;
@@ -21,7 +21,9 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Release {
     step: Step,
-    run: LastRun,
+    token: u64,
+    /// How it ended; `None`: it never began.
+    run: Option<LastRun>,
     outcome: Outcome,
     event: Option<What>,
 }
@@ -42,7 +44,13 @@ enum Step {
 impl Release {
     /// The release of the run that ended like this.
     pub fn new(run: LastRun) -> Self {
-        Self { step: Step::Start, run, outcome: Outcome::Released, event: None }
+        Self { run: Some(run.clone()), ..Self::of_none(run.token) }
+    }
+
+    /// Takes back a run that never began: nothing is left to show that it was there.
+    pub fn of_none(token: u64) -> Self {
+        let (step, outcome) = (Step::Start, Outcome::Released);
+        Self { step, token, run: None, outcome, event: None }
     }
 }
 
@@ -58,7 +66,7 @@ impl Protocol for Release {
             (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
             (Step::Putting, Answer::Done) => self.log(),
             (Step::Logging, Answer::Done) if self.outcome == Outcome::Released => {
-                self.go(Step::Unlinking, Act::Unlink(vec![self.run.token]))
+                self.go(Step::Unlinking, Act::Unlink(vec![self.token]))
             }
             (Step::Logging | Step::Unlinking, Answer::Done) => {
                 self.go(Step::Unlocking, Act::Unlock)
@@ -78,30 +86,39 @@ impl Release {
     }
 
     fn decide(&mut self, seen: Seen) -> Next<Outcome> {
-        let run = self.run.clone();
-        let Some((record, command)) = released(seen.record, run.clone()) else {
+        let Some(command) = command_of(&seen.record, self.token) else {
             // Whatever the record says now is somebody else's: touch nothing but the log.
             self.outcome = Outcome::TakenOver;
-            self.event = Some(What::EndedUnrecorded { run });
+            self.event = self.run.clone().map(|run| What::EndedUnrecorded { run });
             return self.log();
         };
-        self.event = Some(What::Ended { run, command });
+        let record = match self.run.clone() {
+            None => without_run(seen.record, self.token),
+            Some(run) => {
+                self.event = Some(What::Ended { run: run.clone(), command });
+                released(seen.record, run)
+            }
+        };
         self.go(Step::Putting, Act::Put(next_revision(record)))
     }
 
     fn log(&mut self) -> Next<Outcome> {
-        let events = self.event.iter().map(|what| (self.run.token, what.clone())).collect();
+        let events = self.event.iter().map(|what| (self.token, what.clone())).collect();
         self.go(Step::Logging, Act::Log(events))
     }
 }
 
-/// The record without the holder that ended, and that one's command line; `None` when the record
-/// does not name it.
-fn released(mut record: Record, run: LastRun) -> Option<(Record, Vec<Argument>)> {
-    let mine = record.holders.iter().position(|holder| holder.token == run.token)?;
-    let holder = record.holders.remove(mine);
+/// The command line of a run; `None` when the record does not name it.
+fn command_of(record: &Record, token: u64) -> Option<Vec<Argument>> {
+    let mine = record.holders.iter().find(|holder| holder.token == token)?;
+    Some(mine.command.clone())
+}
+
+/// The record without the holder that ended.
+fn released(mut record: Record, run: LastRun) -> Record {
+    record.holders.retain(|holder| holder.token != run.token);
     record.last = Some(run);
-    Some((record, holder.command))
+    record
 }
 
 #[cfg(test)]

@@ -9,29 +9,27 @@ use crate::identity::verdict::{PhantomReason, Subject, Verdict};
 use crate::machine::events::What;
 use crate::machine::record::{Ending, Holder, LastRun, Lost, Record};
 use crate::machine::used::Used;
+use crate::sys::wait::Ended;
 
 /// The record without these phantoms: counted, and the last of them remembered as the last run.
 pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
     let mut over = BTreeSet::new();
-    for Judged { subject, judgement } in cleared {
-        let reason = match &judgement.verdict {
-            Verdict::Phantom(reason) => Some(*reason),
-            _ => None,
-        };
-        if let Some(reason) = reason {
+    for judged @ Judged { subject, .. } in cleared {
+        if let Some(reason) = reason(judged) {
             let count = record.counters.phantoms.entry(reason.code().to_owned()).or_default();
             *count = count.saturating_add(1);
         }
         if let Subject::Holder(holder) = subject {
             over.insert(holder.token);
-            if holder.rerun_if_lost && reason.is_some() {
+            if holder.rerun_if_lost && is_lost(judged) {
                 record.lost = Some(Box::new(Lost::new(holder, now)));
             }
             record.token = record.token.max(holder.token); // no later run may get it again
+            let (ended, code) = ending(judged);
             record.last = Some(LastRun {
                 token: holder.token,
-                ended: ending(reason),
-                code: None,
+                ended,
+                code,
                 started_at: Some(holder.started_at.clone()),
                 ended_at: now.to_owned(),
                 used: Used::default(),
@@ -44,22 +42,43 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
     record
 }
 
-/// How a run ended that nobody saw end: a proof that it was cut off makes it lost; a job that may
-/// well have finished under no supervisor's eyes is unknown, never an invented 0.
-fn ending(reason: Option<PhantomReason>) -> Ending {
-    match reason {
-        Some(
-            PhantomReason::Rebooted
-            | PhantomReason::SupervisorGone
-            | PhantomReason::LegacyExpired
-            | PhantomReason::TornByPowerLoss,
-        ) => Ending::Lost,
-        Some(
-            PhantomReason::ProcessGone
-            | PhantomReason::PidReused
-            | PhantomReason::SupervisorStalled,
-        )
-        | None => Ending::Unknown,
+/// Whether nobody can say that the run came to an end of its own.
+fn is_lost(judged: &Judged) -> bool {
+    reason(judged).is_some() && !matches!(judged.ended, Some(Ended::Exited(_)))
+}
+
+fn reason(judged: &Judged) -> Option<PhantomReason> {
+    match judged.judgement.verdict {
+        Verdict::Phantom(reason) => Some(reason),
+        Verdict::Live | Verdict::Finishing | Verdict::Unverifiable(_) => None,
+    }
+}
+
+/// How a run ended that no supervisor saw end: as the kernel told. Else a proof that it was cut off
+/// makes it lost; a job that may well have finished is unknown, never an invented 0.
+fn ending(judged: &Judged) -> (Ending, Option<i32>) {
+    match (judged.ended, reason(judged)) {
+        (Some(Ended::Exited(code)), _) => (Ending::Exited, Some(code)),
+        (Some(Ended::Signaled(signal)), _) => (Ending::Signaled, Some(signal)),
+        (Some(Ended::Unseen), _) => (Ending::Unknown, None),
+        (
+            None,
+            Some(
+                PhantomReason::Rebooted
+                | PhantomReason::SupervisorGone
+                | PhantomReason::LegacyExpired
+                | PhantomReason::TornByPowerLoss,
+            ),
+        ) => (Ending::Lost, None),
+        (
+            None,
+            Some(
+                PhantomReason::ProcessGone
+                | PhantomReason::PidReused
+                | PhantomReason::SupervisorStalled,
+            )
+            | None,
+        ) => (Ending::Unknown, None),
     }
 }
 
@@ -90,10 +109,13 @@ pub fn next_revision(mut record: Record) -> Box<Record> {
 
 /// The event of a phantom that was cleared.
 pub fn phantom_event(judged: &Judged) -> Option<(u64, What)> {
-    let Verdict::Phantom(reason) = &judged.judgement.verdict else { return None };
+    let reason = reason(judged)?;
+    let (ended, code) = ending(judged);
     let what = What::PhantomCleared {
         reason: reason.code().to_owned(),
         proof: judged.judgement.rule.to_owned(),
+        ended,
+        code,
         holder: as_recorded(&judged.subject),
     };
     Some((judged.subject.token(), what))

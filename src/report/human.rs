@@ -12,6 +12,7 @@ use crate::machine::record::{Ending, Holder, LastRun, MAX_SLOTS, Mode, State};
 use crate::machine::ticket::Ticket;
 use crate::protocol::Judged;
 use crate::summary::{Summary, summarize};
+use crate::sys::wait::Ended;
 
 /// What runs, as people call it: its name, else its command line.
 pub fn title(holder: &Holder) -> String {
@@ -44,6 +45,7 @@ pub fn describe(subject: &Subject) -> String {
                 holder.job.as_ref().map(|job| format!("PID {}", job.pid)),
                 Some(format!("user {}", user(holder))),
                 Some(format!("since {}", escape(&holder.started_at))),
+                holder.adopted.then(|| "adopted".to_owned()),
                 state(holder),
                 sharing(holder),
                 holder.parent.map(|outer| format!("part of run {outer}")),
@@ -180,7 +182,14 @@ pub fn cleared(machine: &MachineName, judged: &Judged) -> String {
     let output = output.map(|path| format!("; its output went to '{}'", escape_os(&path.0)));
     let output = output.unwrap_or_default();
     match &judged.judgement.verdict {
-        Verdict::Phantom(reason) => format!("{machine}: cleared {who}: STALE ({reason}){output}"),
+        Verdict::Phantom(reason) => {
+            let ended = match judged.ended {
+                Some(Ended::Exited(code)) => format!("; it exited {code}"),
+                Some(Ended::Signaled(signal)) => format!("; it was killed by signal {signal}"),
+                Some(Ended::Unseen) | None => String::new(),
+            };
+            format!("{machine}: cleared {who}: STALE ({reason}){ended}{output}")
+        }
         Verdict::Live | Verdict::Finishing | Verdict::Unverifiable(_) => {
             format!("{machine}: cleared {who} by force{output}")
         }

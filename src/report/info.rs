@@ -95,7 +95,8 @@ fn holder_lines(page: &mut Page, observed: &Observed) {
                 page.line("Output", &escape_os(&output.0));
             }
             page.line("User", &user(holder));
-            page.line("Supervisor PID", &pid(holder.supervisor.as_ref()));
+            let adopted = if holder.adopted { " (adopted the job)" } else { "" };
+            page.line("Supervisor PID", &(pid(holder.supervisor.as_ref()) + adopted));
             let host = &holder.host;
             page.line("Host", &format!("{} (boot {})", escape(&host.name), escape(&host.boot_id)));
             let context = &holder.context;

@@ -44,6 +44,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         state: State::Running,
         held_by: if plan.outlives_its_job() { HeldBy::Supervisor } else { HeldBy::Job },
         dies_with_supervisor,
+        adopted: false,
         lifeline: None,
         job: None,
         supervisor: Some(supervisor),

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::adoptee::Adoptee;
 use super::job::Job;
 use super::policy::{Standing, react, sender_of};
 use super::terminal;
-use crate::sys::poll::wait_any;
+use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::{Arrival, SignalFd, SignalSet};
 
 /// Passes on what is read from a signalfd.
@@ -36,7 +38,14 @@ impl<'a> Forwarder<'a> {
         Self { job, signals, standing, held: VecDeque::new(), kin: None }
     }
 
-    /// The next signal; `None` where none came in time, or while some are held that are to be tried
+    /// Waits for a signal, or for the end of a process that is no child of ours; whether there is a signal.
+    fn wait_beside(&self, process: &Adoptee, until: Option<Instant>) -> io::Result<bool> {
+        let timeout = until.map_or(Duration::MAX, |u| u.saturating_duration_since(Instant::now()));
+        let end = [(process.pidfd().as_fd(), Interest::Readable)];
+        self.signals.wait_beside(&end, timeout)
+    }
+
+    /// The next signal; `None` where none came in time, or the job has ended, or while some are held that are to be tried
     /// again.
     ///
     /// # Errors
@@ -49,7 +58,11 @@ impl<'a> Forwarder<'a> {
             wait_any(&[], Some(if moved { Duration::ZERO } else { RETRY }), SignalSet::ALL)?;
             until = Some(Instant::now());
         }
-        if let Some(until) = until
+        if let Some(process) = self.job.adopted() {
+            if !self.wait_beside(process, until)? {
+                return Ok(None);
+            }
+        } else if let Some(until) = until
             && !self.signals.wait(until)?
         {
             return Ok(None);

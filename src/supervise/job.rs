@@ -1,9 +1,11 @@
-//! The job: a child behind its gate, then a process to signal, then a zombie to reap.
+//! The job: a child behind its gate, then a process to signal, then a zombie to reap; or a process that
+//! we adopted, which has all but the first behind it.
 
 use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::adoptee::Adoptee;
 use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::cgroup::Cgroup;
@@ -17,29 +19,27 @@ use super::terminal;
 use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
-use crate::machine::argument::Argument;
 use crate::machine::holds::Holds;
 use crate::machine::memo::Memo;
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::memos::Kept;
-use crate::machine::ticket::Ticket;
-use crate::report::human;
 use crate::sys::fork::{
     Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
 };
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::{Arrival, SignalSet};
-use crate::sys::wait::{Ended, peek};
-use crate::transaction::joint::Nursery;
-use crate::transaction::now;
+use crate::sys::wait::{Ended, await_end, peek};
+
+mod adopted;
+mod nursery;
 
 mod traces;
 
 /// What a job is made from, and the job once it is born.
 #[derive(Debug)]
 pub struct Job {
-    program: Program,
+    origin: Origin,
     /// Everything the record says of the holder but token, lifeline and job.
     draft: Holder,
     setting: Setting,
@@ -63,6 +63,15 @@ fn pending_of(pid: i32) -> Option<SignalSet> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let shared = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
     u64::from_str_radix(shared.trim(), 16).ok().map(SignalSet)
+}
+
+/// Where a job comes from.
+#[derive(Debug)]
+pub enum Origin {
+    /// We start it.
+    Program(Program),
+    /// It runs already.
+    Process(Adoptee),
 }
 
 /// How long an exec may take before its success is told unseen.
@@ -91,12 +100,12 @@ pub struct Setting {
 
 impl Job {
     /// A job that is not born yet.
-    pub fn new(program: Program, draft: Holder, setting: Setting) -> Self {
+    pub fn new(origin: Origin, draft: Holder, setting: Setting) -> Self {
         let (early, gate_error, spent) = (SignalSet::EMPTY, None, Spent::default());
         let (child, id, cgroup, pidfd) = (None, None, None, None);
         let (rerun, memo) = (None, None);
         Self {
-            program,
+            origin,
             draft,
             setting,
             early,
@@ -137,9 +146,12 @@ impl Job {
     }
 
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
+        let Origin::Program(program) = &self.origin else {
+            return Err(io::Error::other("it runs already"));
+        };
         (self.early, self.gate_error) = (SignalSet::EMPTY, None);
         let envp = self.setting.environment.with_tokens(tokens);
-        let image = Image::new(self.program.path(), self.program.argv(), envp);
+        let image = Image::new(program.path(), program.argv(), envp);
         let setup = Setup {
             mask: self.setting.mask,
             ignore_sigchld: self.setting.ignore_sigchld,
@@ -177,8 +189,8 @@ impl Job {
     /// them to the group, and the policy takes it that the job has had them. It blocks all signals
     /// behind its gate, so one that it did have merges with ours.
     fn hand_over_early_keys(&mut self) {
-        if self.setting.group == Group::Own {
-            return; // it gets everything by the watch
+        if self.setting.group == Group::Own || self.adopted().is_some() {
+            return; // it gets everything by the watch; or was there, and has had them
         }
         let Ok(pending) = SignalSet::pending() else { return };
         for key in policy::FOR_GROUP.into_iter().filter(|key| pending.contains(*key)) {
@@ -190,7 +202,10 @@ impl Job {
 
     /// Its PID; 0 before it is born.
     pub fn pid(&self) -> i32 {
-        self.child.as_ref().map_or(0, Child::pid)
+        match &self.origin {
+            Origin::Program(_) => self.child.as_ref().map_or(0, Child::pid),
+            Origin::Process(process) => process.id().pid,
+        }
     }
 
     /// The control group that it has for itself.
@@ -263,14 +278,19 @@ impl Job {
 
     /// A job that leads its own group is to own the terminal when we do.
     fn hand_over_terminal(&self) {
-        if self.has_terminal() && self.group() == Group::Own {
+        if self.child.is_some() && self.has_terminal() && self.group() == Group::Own {
             let _ = terminal::hand_to(self.pid()); // it is not ours: then not the job's either
         }
     }
 
-    /// How it ended, if it has. It stays a zombie, so its PID stays its own.
+    /// How it ended, if it has. A child stays a zombie, so its PID stays its own.
     pub fn ended(&self) -> io::Result<Option<Ended>> {
-        peek(self.pid())
+        self.adopted().map_or_else(|| peek(self.pid()), Adoptee::ended)
+    }
+
+    /// Waits for its end; it stays as it is.
+    pub fn await_end(&self) -> io::Result<Ended> {
+        self.adopted().map_or_else(|| await_end(self.pid()), Adoptee::await_end)
     }
 
     /// Why it never began, once its process is over; `None` when it did.
@@ -303,14 +323,14 @@ impl Job {
                 result => return result,
             }
         }
-        match &self.pidfd {
+        match self.pidfd() {
             Some(pidfd) => pidfd.pass_on(arrival),
             None => signal_unreaped(self.pid(), arrival.signal),
         }
     }
 
     fn pass_on_to_group(&self, arrival: Arrival) -> io::Result<()> {
-        match &self.pidfd {
+        match self.pidfd() {
             Some(pidfd) => pidfd.pass_on_to_group(self.pid(), arrival),
             None => signal_unreaped_group(self.pid(), arrival.signal),
         }
@@ -346,7 +366,10 @@ impl Job {
         if self.has_terminal() && self.child.is_some() {
             let _ = terminal::take_back_from(self.pid()); // it hung up: nobody is left to use it
         }
-        self.child.take().map_or(Ok(()), Child::reap)
+        match self.adopted() {
+            Some(process) => process.reap(),
+            None => self.child.take().map_or(Ok(()), Child::reap),
+        }
     }
 
     /// Gives back what it had for itself, when nothing of it is left.
@@ -360,55 +383,4 @@ fn fork(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
     // SAFETY: the only other thread of this program waits for a contended machine lock
     // (machine/lock.rs), and is joined when that is taken; a claim that times out does not fork.
     unsafe { fork_gated(image, setup) }
-}
-
-impl Nursery for Job {
-    fn fork(&mut self, tokens: &[u64], keep_out: &[RawFd]) -> Result<Holder, Error> {
-        self.keep(tokens)?;
-        let job = self.fork_child(tokens, keep_out).map_err(Error::io("start the job"))?;
-        self.draft.started_at = now().0;
-        let output = self.output.as_mut();
-        let path = output.map(|output| output.is_for(tokens, &self.draft.started_at));
-        self.draft.output = path.map(|path| Argument::from(path.as_os_str()));
-        Ok(Holder { job: Some(job), ..self.draft.clone() })
-    }
-
-    fn open_gate(&mut self) {
-        self.hand_over_terminal();
-        self.hand_over_early_keys();
-        let running = format!("running \"{}\" (PID {})", human::title(&self.draft), self.pid());
-        // Before it: what the job says of itself comes later, and stays.
-        self.setting.notifier.begins(&running);
-        self.spent.begin();
-        self.gate_error = match self.let_through() {
-            // The child was killed meanwhile, which the watch will find out.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            // Its output cannot go where it should, or memory was short: the child ends by itself, and
-            // the watch will see that, too.
-            Err(error) => Some(error),
-            Ok(()) => None,
-        };
-        if self.setting.notifier.says_ready()
-            && self.gate_error.is_none()
-            && self.child.as_ref().is_some_and(|child| child.becomes_the_job(EXEC_PATIENCE))
-        {
-            self.setting.notifier.has_begun();
-        }
-    }
-
-    fn ticket(&self) -> Ticket {
-        let machines = self.setting.environment.machines();
-        // One says itself where the ticket is.
-        let machines = if machines.len() > 1 { machines.to_vec() } else { Vec::new() };
-        Ticket::of(&self.draft, machines, self.holds().local(), now().0)
-    }
-
-    fn abandon(&mut self) {
-        self.forget();
-        self.pidfd = None;
-        if let Some(child) = self.child.take() {
-            child.abandon();
-        }
-        self.cgroup.take().iter().for_each(Cgroup::remove);
-    }
 }

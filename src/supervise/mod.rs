@@ -3,10 +3,12 @@
 //! [`mod@unit`] says under which service we run, and [`notify`] tells its manager how we do.
 //!
 //! [`policy`] decides, without I/O; [`program`] finds what is to be executed; [`job`] is the child
-//! itself; [`watch`] is the loop, which only reads signals and has [`forward`] do what the policy says.
+//! itself, or an [`adoptee`]; [`watch`] is the loop, which only reads signals and has [`forward`] do what
+//! the policy says.
 //! [`stops`] is the other half of the policy, for a job that stops, and [`terminal`] what it is about;
 //! [`init`] is what differs for the first process of a PID namespace.
 
+pub mod adoptee;
 pub mod cgroup;
 pub mod draft;
 pub mod drain;

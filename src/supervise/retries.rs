@@ -63,6 +63,7 @@ impl RetryOn {
             _ if overran => self.timeout,
             Ended::Exited(code) => self.codes.iter().any(|codes| codes.contains(&(code as u8))),
             Ended::Signaled(_) => self.signal,
+            Ended::Unseen => false,
         }
     }
 }

@@ -37,7 +37,8 @@ impl<'a> Watch<'a> {
     /// is not reaped.
     ///
     /// One descriptor is enough: the job's end is a signal, too (SIGCHLD). It sleeps in a read, so
-    /// nothing costs anything as long as nothing happens.
+    /// nothing costs anything as long as nothing happens. That of a process that we adopted is none, and
+    /// is waited for beside it.
     ///
     /// # Errors
     /// When signals cannot be read any more, or the job cannot be looked at; it may still run.
@@ -46,6 +47,11 @@ impl<'a> Watch<'a> {
             reap_others(self.job.pid())?; // they ended while there was no job, or before we were this
         }
         while until.is_none_or(|until| Instant::now() < until) {
+            if let Some(process) = self.job.adopted()
+                && let Some(ended) = process.ended()?
+            {
+                return Ok(Some(ended));
+            }
             let Some(arrival) = self.forwarder.next(until)? else { continue };
             self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
             if is_reason_to_look(arrival.signal)

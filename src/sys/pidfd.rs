@@ -1,9 +1,12 @@
 //! A pidfd: a handle on one process that no PID reuse can redirect (pidfd_open(2), Linux 5.3).
 
+use std::fs;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::FsType;
 
@@ -11,6 +14,7 @@ use super::file::{file_system, fstat};
 use super::retry::{call, retry};
 use super::siginfo::queued;
 use super::signal::Arrival;
+use super::wait::Ended;
 
 /// `PID_FS_MAGIC` of `linux/magic.h`: the file system of pidfds since Linux 6.9.
 const PID_FS_MAGIC: FsType = FsType(0x5049_4446);
@@ -59,6 +63,47 @@ impl PidFd {
     /// Whether the process is over: ended, whether or not somebody has reaped it.
     pub fn is_over(&self) -> io::Result<bool> {
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        Ok(retry(|| poll(&mut fds, PollTimeout::ZERO))? != 0)
+    }
+
+    /// Makes it non-blocking (`PIDFD_NONBLOCK`), which its fdinfo shows to others.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        retry(|| fcntl(&self.0, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)))?;
+        Ok(())
+    }
+
+    /// How the process ended, once that is told: when somebody has reaped it. Whoever had this open
+    /// before is told (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, Linux 6.15).
+    ///
+    /// # Errors
+    /// This kernel does not tell, or the process is out of our sight.
+    pub fn ended(&self) -> io::Result<Option<Ended>> {
+        let exit = u64::from(libc::PIDFD_INFO_EXIT);
+        // SAFETY: pidfd_info is plain integers.
+        let mut info: libc::pidfd_info = unsafe { mem::zeroed() };
+        info.mask = exit;
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the request reads and writes one pidfd_info, of the size that is encoded in it, and
+        // `info` is one, alive across the call.
+        call(|| unsafe { libc::ioctl(fd, libc::PIDFD_GET_INFO, &raw mut info) }.into())?;
+        Ok((info.mask & exit != 0).then(|| Ended::of_status(info.exit_code)))
+    }
+
+    /// The PID of the process as we see it, from the descriptor itself (`Pid:` of its fdinfo).
+    ///
+    /// # Errors
+    /// `ESRCH`: it has none any more, or not for us. Or there is no `/proc`.
+    pub fn pid(&self) -> io::Result<i32> {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd()))?;
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+        let pid = pid.and_then(|pid| pid.trim().parse().ok()).filter(|pid| *pid > 0);
+        pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+    }
+
+    /// Whether somebody has reaped the process: nobody can find out any more how it ended but by
+    /// [`Self::ended`] (`POLLHUP`, since Linux 6.9).
+    pub fn is_reaped(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
         Ok(retry(|| poll(&mut fds, PollTimeout::ZERO))? != 0)
     }
 
@@ -117,5 +162,48 @@ impl PidFd {
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    /// Each request is one that this kernel may not know; tests/orphans says what that means.
+    #[rstest]
+    #[case::success("exit 0", Ended::Exited(0))]
+    #[case::failure("exit 200", Ended::Exited(200))]
+    #[case::killed("kill -KILL $$", Ended::Signaled(libc::SIGKILL))]
+    #[case::ended("kill -TERM $$", Ended::Signaled(libc::SIGTERM))]
+    fn who_had_a_handle_is_told_after_the_reap(#[case] script: &str, #[case] ended: Ended) {
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let pid = child.id().cast_signed();
+        let pidfd = PidFd::open(pid).unwrap();
+        assert_eq!(pidfd.pid().unwrap(), pid);
+        crate::sys::wait::await_end(pid).unwrap();
+        let told = pidfd.ended();
+        assert!(!pidfd.is_reaped().unwrap() && !matches!(told, Ok(Some(_))), "{told:?}");
+        child.wait().unwrap();
+        assert!(pidfd.is_reaped().unwrap() && pidfd.pid().is_err());
+        match pidfd.ended() {
+            Ok(told) => assert_eq!(told, Some(ended)),
+            Err(error) => {
+                let unknown = [libc::ENOTTY, libc::EINVAL, libc::ESRCH];
+                assert!(error.raw_os_error().is_some_and(|e| unknown.contains(&e)), "{error}");
+            }
+        }
+    }
+
+    #[rstest]
+    #[case(0, Ended::Exited(0))]
+    #[case(0xff00, Ended::Exited(255))]
+    #[case(9, Ended::Signaled(9))]
+    #[case(0x8b, Ended::Signaled(11))]
+    fn a_wait_status(#[case] status: i32, #[case] ended: Ended) {
+        assert_eq!(Ended::of_status(status), ended);
     }
 }

@@ -5,22 +5,57 @@
 
 use std::io;
 use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
 
+use super::pidfd::PidFd;
 use super::retry::call;
 use crate::supervise::stops::Change;
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ended {
     /// It exited with this status, 0 to 255.
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
+    /// It was no child of ours, and the kernel did not tell.
+    Unseen,
+}
+
+impl Ended {
+    /// What a wait status says (wait(2)); its flag for a core dump aside.
+    pub fn of_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Exited(status >> 8 & 0xff),
+            signal => Self::Signaled(signal),
+        }
+    }
 }
 
 /// How the child `pid` ended, if it has; it stays a zombie.
 pub fn peek(pid: i32) -> io::Result<Option<Ended>> {
     wait(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// How the child with this pidfd ended, if it has; it stays a zombie.
+///
+/// # Errors
+/// `ECHILD`: it is no child of ours.
+pub fn peek_through(pidfd: &PidFd) -> io::Result<Option<Ended>> {
+    wait_through(pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
+/// Reaps the child with this pidfd, if it is over.
+///
+/// # Errors
+/// `ECHILD`: it is no child of ours.
+pub fn reap_through(pidfd: &PidFd) -> io::Result<Option<Ended>> {
+    wait_through(pidfd, libc::WEXITED | libc::WNOHANG)
+}
+
+fn wait_through(pidfd: &PidFd, options: libc::c_int) -> io::Result<Option<Ended>> {
+    let id = pidfd.as_fd().as_raw_fd().cast_unsigned();
+    Ok(wait_for(libc::P_PIDFD, id, options)?.map(Event::ended))
 }
 
 /// Waits for the child `pid` to end; it stays a zombie.
@@ -67,10 +102,7 @@ pub fn reap_all() -> io::Result<()> {
 }
 
 fn wait(pid: i32, options: libc::c_int) -> io::Result<Option<Ended>> {
-    Ok(look(pid, options)?.map(|event| match event.code {
-        libc::CLD_EXITED => Ended::Exited(event.status),
-        _ => Ended::Signaled(event.status),
-    }))
+    Ok(look(pid, options)?.map(Event::ended))
 }
 
 fn look(pid: i32, options: libc::c_int) -> io::Result<Option<Event>> {
@@ -85,6 +117,15 @@ struct Event {
     code: libc::c_int,
     /// Its exit status, or the signal.
     status: i32,
+}
+
+impl Event {
+    fn ended(self) -> Ended {
+        match self.code {
+            libc::CLD_EXITED => Ended::Exited(self.status),
+            _ => Ended::Signaled(self.status),
+        }
+    }
 }
 
 fn wait_for(

@@ -45,6 +45,8 @@ fn from_main(points: Vec<Point>) -> Vec<Point> {
 #[case::a_run_that_waited(Scene::Contended, 150, 5)]
 #[case::a_run_that_waits_for_the_lock(Scene::LockContended, 150, 5)]
 #[case::a_clear_of_a_phantom(Scene::Clear, 60, 0)]
+#[case::an_adoption(Scene::Adopt, 150, 0)]
+#[case::an_orphan_taken_over(Scene::TakeOver, 120, 0)]
 #[case::a_run_of_two_that_clears_phantoms(Scene::Two, 250, 5)]
 #[case::a_run_of_two_that_waited(Scene::TwoContended, 250, 5)]
 fn killed_at_every_call(
@@ -114,6 +116,15 @@ fn an_error_is_said_or_survived(
     fails_everywhere(scene, errno);
 }
 
+/// The same of adoptions; what cannot be found out of a process's end is said, too.
+#[rstest]
+fn an_error_of_an_adoption_is_said_or_survived(
+    #[values(Scene::Adopt, Scene::TakeOver)] scene: Scene,
+    #[values(Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EPERM)] errno: Errno,
+) {
+    fails_everywhere(scene, errno);
+}
+
 /// The same on two machines; each error on one of the scenes, for the time that it takes.
 #[rstest]
 #[case(Scene::Two, Errno::ENOSPC)]
@@ -139,6 +150,7 @@ fn fails_everywhere(scene: Scene, errno: Errno) {
         assert!(said.lines().all(|line| line.starts_with("jobguard: ")), "{said:?}");
         let succeeded = match scene {
             Scene::Clear => played.done.code() == 0,
+            Scene::Adopt | Scene::TakeOver => played.done.code() == STATUS,
             _ => stage.starts() > 0,
         };
         if succeeded {
@@ -148,7 +160,8 @@ fn fails_everywhere(scene: Scene, errno: Errno) {
             assert_ne!(errno, Errno::EINTR, "not tried again: {said}");
             assert!(!said.is_empty());
             // What cannot be looked at is held, and `clear` says so.
-            let refused = scene == Scene::Clear && said.contains("it was not cleared");
+            let refused = scene == Scene::Clear && said.contains("it was not cleared")
+                || scene == Scene::TakeOver && said.contains("is not provably over");
             played.done.exits(if refused { 75 } else { 125 });
         }
         stage.recovers();

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::signal::Signal;
 
 use crate::support::held::{sleeps_in, waits};
 use crate::support::job_log::{Inhabitants, JobLog};
@@ -32,6 +33,10 @@ pub enum Scene {
     LockContended,
     /// `clear`, where a phantom is.
     Clear,
+    /// `adopt` of a process that ends when its supervisor is there, or never comes.
+    Adopt,
+    /// `adopt` of a job whose supervisor was killed.
+    TakeOver,
     /// A run of two machines, which both name a job that was killed with its supervisor.
     Two,
     /// A run of two machines that are held until it waits for them.
@@ -66,6 +71,17 @@ pub struct Stage {
     pub log: JobLog,
     holder: Option<Running>,
     lock: Option<File>,
+    /// What is to be adopted.
+    process: Option<Process>,
+}
+
+/// A process that ends with its standard input.
+struct Process {
+    pid: i32,
+    _stray: Stray,
+    stdin: Option<ChildStdin>,
+    /// Where we started it.
+    _child: Option<Running>,
 }
 
 /// A scene that is over.
@@ -78,12 +94,23 @@ impl Stage {
     pub fn set(scene: Scene) -> Self {
         let sandbox = Sandbox::new();
         let log = JobLog::new(&sandbox, "jobs");
-        let mut stage = Self { scene, sandbox, log, holder: None, lock: None };
+        let (holder, lock, process) = (None, None, None);
+        let mut stage = Self { scene, sandbox, log, holder, lock, process };
         match scene {
             Scene::Uncontended => {}
             Scene::ClearsAPhantom | Scene::Clear | Scene::Two => stage.plant_phantom(),
             Scene::Contended | Scene::TwoContended => stage.holder = Some(stage.hold()),
             Scene::LockContended => stage.lock = Some(stage.lock()),
+            Scene::Adopt => {
+                let job = stage.log.job(&format!("echo $$; read _; {WORK}"));
+                let mut command = Command::new(&job[0]);
+                stage.process = Some(Process::of(command.args(&job[1..]), false));
+            }
+            Scene::TakeOver => {
+                let job = stage.log.job(&format!("echo $$; read _; {WORK}"));
+                let mut command = stage.sandbox.jobguard(scene.run_line(&job));
+                stage.process = Some(Process::of(&mut command, true));
+            }
         }
         stage
     }
@@ -121,6 +148,10 @@ impl Stage {
     pub fn play(&mut self, strike: Option<(Point, Strike)>) -> Played {
         let mut command = match self.scene {
             Scene::Clear => self.sandbox.jobguard(["clear", "m1"]),
+            Scene::Adopt | Scene::TakeOver => {
+                let pid = self.process.as_ref().map_or(0, |process| process.pid);
+                self.sandbox.jobguard(["adopt", "m1", "--pid", &pid.to_string()])
+            }
             scene => self.sandbox.jobguard(scene.run_line(&self.log.job(WORK))),
         };
         let said = self.sandbox.path("stderr");
@@ -139,6 +170,11 @@ impl Stage {
             });
             lock.unlock().unwrap();
         }
+        if let Some(process) = &mut self.process {
+            until("it supervises, or is over before", || waits(traced.pid) || traced.is_over());
+            process.stdin = None;
+            assert!(ends(process.pid, SOON));
+        }
         until(&format!("it is over {strike:?}"), || traced.is_over());
         let trace = traced.wait();
         let stderr = std::fs::read(said).unwrap();
@@ -148,7 +184,8 @@ impl Stage {
 
     /// How many jobs have begun in this scene.
     pub fn starts(&self) -> usize {
-        self.log.starts() - usize::from(self.scene.is_contended())
+        let is_there = self.scene.is_contended() || self.process.is_some();
+        self.log.starts() - usize::from(is_there)
     }
 
     /// Those whom a failed test must not leave behind.
@@ -178,6 +215,20 @@ impl Stage {
             assert_eq!(leftovers(&self.sandbox.machine(machine)), [""; 0]);
         }
         took
+    }
+}
+
+impl Process {
+    /// Of a command that says the PID; an orphan is it once that command is killed.
+    fn of(command: &mut Command, is_orphan: bool) -> Self {
+        let mut child = Running::start(command.stdin(Stdio::piped()));
+        let pid = child.line().parse().unwrap();
+        let stdin = child.child.stdin.take();
+        if is_orphan {
+            child.signal(Signal::SIGKILL);
+            child.wait();
+        }
+        Self { pid, _stray: Stray(pid), stdin, _child: (!is_orphan).then_some(child) }
     }
 }
 

@@ -55,7 +55,10 @@ fn records(innocents: &[Innocent]) -> Vec<(Vec<u8>, bool)> {
     let mut records = Vec::new();
     let mut add = |job: &Value, supervisor: &Value, live| {
         for user in [ROOT, VICTIM, MALLORY] {
-            records.push((record(&[holder(user, job, supervisor, None)]), live));
+            let mut holder = holder(user, job, supervisor, None);
+            records.push((record(std::slice::from_ref(&holder)), live));
+            holder["adopted"] = json!(true);
+            records.push((record(&[holder]), live));
         }
     };
     let nobody = json!({ "pid": 0 });

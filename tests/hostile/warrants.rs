@@ -1,7 +1,7 @@
 //! The one way from a record to a process that may be signalled, with real processes and users.
 
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use nix::unistd::mkfifo;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::arena::{Arena, MALLORY, ROOT, VICTIM};
+use crate::arena::{Arena, MALLORY, ROOT, VICTIM, holder, record};
 use crate::innocents::Innocent;
 use crate::strangers::{TEAM, User};
 use crate::support::held::waits;
@@ -251,4 +251,73 @@ fn what_proves_too_little_as_root() {
     let legacy = json!({ "job": "x", "job_pid": run.job.0 });
     fs::write(run.arena.file("record.json"), legacy.to_string()).unwrap();
     run.is_refused(&Refusal::NoProcess);
+}
+
+fn adopted(user: User, job: &Value, supervisor: &Value, lifeline: &str) -> Vec<u8> {
+    let mut holder = holder(user, job, supervisor, Some(lifeline));
+    holder["adopted"] = json!(true);
+    record(&[holder])
+}
+
+/// A record that claims an adoption gives away nobody: whoever keeps the lifeline must watch that very
+/// process, and as its supervisor does.
+#[test]
+fn whom_nobody_adopted_as_root() {
+    let run = Run::start(VICTIM, &JOB);
+    let innocent = Innocent::new(&run.arena, VICTIM);
+    run.forge(|holder| {
+        holder["adopted"] = json!(true);
+        holder["job"] = innocent.identity();
+    });
+    run.is_refused(&Refusal::Stranger);
+    // Its own child needs no such proof, and is not root's for having none.
+    run.forge(|holder| holder["job"] = identity(run.job.0));
+    run.ask(Role::Job).unwrap();
+    innocent.is_unharmed();
+}
+
+/// We keep a lifeline here, as root, and look at an innocent, as all do who read a record that names one.
+/// That is no supervision; what adopts says so itself, with the pidfd.
+#[rstest]
+fn whom_a_supervisor_only_looks_at_as_root(#[values(ROOT, VICTIM)] user: User) {
+    let run = Run::start(VICTIM, &JOB);
+    // No children of ours: those would be of the run.
+    let stranger = || {
+        let mut command = run.arena.commons.as_user(user, &[], "sh");
+        let mut shell = Running::start(command.args(["-c", "sleep 1000 >/dev/null & echo $!"]));
+        let stranger = Stray(shell.line().parse().unwrap());
+        shell.wait();
+        let comm = format!("/proc/{}/comm", stranger.0);
+        until("it sleeps", || fs::read_to_string(&comm).is_ok_and(|name| name == "sleep\n"));
+        stranger
+    };
+    let (innocent, other) = (stranger(), stranger());
+    let lifeline = run.arena.file("life.5");
+    mkfifo(&lifeline, Mode::S_IRWXU).unwrap();
+    let read = nix::fcntl::OFlag::O_RDONLY | nix::fcntl::OFlag::O_NONBLOCK;
+    let _kept = nix::fcntl::open(&lifeline, read, Mode::empty()).unwrap();
+    let found = fs::metadata(&lifeline).unwrap();
+    let lifeline = format!("{}:{}", found.dev(), found.ino());
+    let us = identity(std::process::id().cast_signed());
+    let write = |job: &Stray| {
+        let record = adopted(ROOT, &identity(job.0), &us, &lifeline);
+        fs::write(run.arena.file("record.json"), record).unwrap();
+    };
+    // While the record only looked as if we had adopted it, a process of another user is refused for that.
+    let refusal = match user {
+        ROOT => Refusal::Stranger,
+        _ => Refusal::User { recorded: 0, found: vec![user.0; 4] },
+    };
+    write(&innocent);
+    run.is_refused(&refusal);
+    let watched = PidFd::open(innocent.0).unwrap();
+    run.is_refused(&refusal);
+    watched.set_nonblocking().unwrap();
+    run.ask(Role::Job).unwrap();
+    // Nobody else, and not without the record's word.
+    write(&other);
+    run.is_refused(&refusal);
+    write(&innocent);
+    run.forge(|holder| holder["adopted"] = json!(false));
+    run.is_refused(&refusal);
 }

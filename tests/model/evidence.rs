@@ -110,5 +110,5 @@ fn judged_after(
     };
     let subject = Subject::Holder(Box::new(holder.clone()));
     let judgement = judge(&subject, &observer, &evidence);
-    Judged { subject, judgement }
+    Judged::new(subject, judgement)
 }

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 pub mod dice;
 pub mod held;
 pub mod job_log;
+pub mod keeper;
 pub mod probe;
 pub mod strace;
 pub mod troupe;
@@ -284,6 +285,13 @@ pub fn sleeps(pid: i32) -> bool {
 pub fn state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether this kernel tells whoever had a handle how a process ended: Linux 6.15.
+pub fn kernel_tells() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 15)
 }
 
 /// Fails where a rig cannot run, and says which: a silent skip would be a lie.

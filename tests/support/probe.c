@@ -5,6 +5,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdint.h>
@@ -161,6 +162,41 @@ static void copy_file(FILE *out, const char *path, const char *only) {
     if (in) fclose(in);
 }
 
+// probe keeper reaps|lazy COMMAND...: runs COMMAND, says its PID, and takes in the orphans of it, which it
+// reaps or leaves as they are.
+static int keeper(char **word) {
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    pid_t child = fork();
+    if (!child) {
+        printf("%d\n", getpid());
+        fflush(stdout);
+        execvp(word[1], word + 1);
+        err(99, "%s", word[1]);
+    }
+    waitpid(child, NULL, 0);
+    if (!strcmp(word[0], "reaps"))
+        while (wait(NULL) > 0) continue;
+    for (;;) pause();
+}
+
+static void *last(void *status) {
+    // The first thread is over when its process shows as a zombie.
+    char state = 0;
+    while (state != 'Z') {
+        FILE *stat = fopen("/proc/self/stat", "r");
+        if (!stat || fscanf(stat, "%*d (probe) %c", &state) != 1) err(99, "/proc/self/stat");
+        fclose(stat);
+    }
+    exit(atoi(status));
+}
+
+// probe lastthread STATUS: exits with it from another thread than the first, which is over by then.
+static int lastthread(char **word) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, last, word[0])) errx(99, "no thread");
+    pthread_exit(NULL);
+}
+
 // probe report FILE [WORD...]: writes everything a process inherits, "same ..." where a wrapper must
 // not show, "own ..." where it may.
 static int report(char **word, char **argv, char **envp) {
@@ -291,6 +327,8 @@ int main(int argc, char **argv, char **envp) {
     if (!strcmp(mode, "storm") && argc == 5) return storm(argv + 2);
     if (!strcmp(mode, "die") && argc == 3) return die(argv + 2);
     if (!strcmp(mode, "orphan")) return orphan();
+    if (!strcmp(mode, "keeper") && argc > 3) return keeper(argv + 2);
+    if (!strcmp(mode, "lastthread") && argc == 3) return lastthread(argv + 2);
     if (!strcmp(mode, "report") && argc > 2) return report(argv + 2, argv, envp);
     if (!strcmp(mode, "launch")) return launch(argv + 2, envp);
     if (!strcmp(mode, "pty") && argc > 2) return pty(argv + 2);

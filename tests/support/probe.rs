@@ -25,7 +25,10 @@ pub fn compiled(source: &str, name: &str) -> PathBuf {
     let (made, program) = (place.join(format!("{name}.{}", std::process::id())), place.join(name));
     let mut cc = Command::new("cc");
     cc.args(["-Wall", "-Wextra", "-Wno-unused-result", "-O1", "-o"]).arg(&made).arg(source);
-    assert!(cc.arg("-lutil").status().unwrap().success(), "{name} does not compile");
+    assert!(
+        cc.args(["-lutil", "-lpthread"]).status().unwrap().success(),
+        "{name} does not compile"
+    );
     // Another test binary may be running it.
     std::fs::rename(made, &program).unwrap();
     program

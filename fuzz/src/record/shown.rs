@@ -34,7 +34,7 @@ fn refusals_are_lines(machine: &MachineName, sight: &Sight, chosen: &Path) {
         let (subject, judgement) = (observed.subject.clone(), observed.judgement.clone());
         assert_one_line(&human::held_by(machine, &subject, &judgement));
         assert_one_line(&human::next_step(machine, &subject, &judgement, Some(chosen)));
-        assert_one_line(&human::cleared(machine, &Judged { subject, judgement }));
+        assert_one_line(&human::cleared(machine, &Judged::new(subject, judgement)));
     }
 }
 

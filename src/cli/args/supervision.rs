@@ -14,6 +14,17 @@ use crate::supervise::retries::RetryOn;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Ending options")]
 pub struct EndArgs {
+    #[command(flatten)]
+    pub limits: LimitArgs,
+
+    /// What to do about processes of the job that outlive it [default: leave].
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub leftovers: Option<Leftovers>,
+}
+
+/// Options about how long a job may take.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
     /// End the job, and all processes of it that can be found, when it has run for so long; then exit
     /// with 124, or 137 if it took KILL. Time in which the machine is suspended does not count [default:
     /// no limit].
@@ -32,10 +43,6 @@ pub struct EndArgs {
     /// Say so, and log it, when the job has run for so long; nothing is ended.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, value_parser = duration::parse)]
     pub warn_after: Option<Duration>,
-
-    /// What to do about processes of the job that outlive it [default: leave].
-    #[arg(long, value_name = "WHAT", value_enum)]
-    pub leftovers: Option<Leftovers>,
 }
 
 /// Options about trying a job again.

@@ -7,6 +7,7 @@ use super::{Held, HeldRun, Run};
 use crate::cli::args::OnBusy;
 use crate::commands::say_cleared;
 use crate::error::Error;
+use crate::identity::observe::Patience;
 use crate::machine::events::Why;
 use crate::protocol::claim::{Claim, Outcome, Queueing, Request};
 use crate::protocol::claims::Claims;
@@ -50,6 +51,9 @@ impl Run<'_> {
             most => Queueing::Last(most),
         };
         loop {
+            if let Some(held) = self.take_over()? {
+                return Ok(Claimed::Held(held));
+            }
             let is_full = match self.try_claim(queueing)? {
                 Tried::Held(held) => return Ok(Claimed::Held(held)),
                 Tried::Busy { is_full } => is_full,
@@ -118,6 +122,7 @@ impl Run<'_> {
             let cleared = match outcome {
                 Outcome::Granted { token, cleared } => {
                     runs.push(HeldRun { token, lifeline });
+                    target.patience = Patience::default(); // no handles on others any more
                     cleared
                 }
                 Outcome::Busy { cleared, is_full } => {

@@ -7,7 +7,6 @@ use crate::commands::leave_word;
 use crate::error::Error;
 use crate::identity::observe::Observed;
 use crate::identity::verdict::{Subject, Verdict};
-use crate::machine::argument::Argument;
 use crate::machine::events::Why;
 use crate::protocol::withdraw::Withdraw;
 use crate::report::{human, output};
@@ -19,7 +18,7 @@ impl Run<'_> {
         for (target, outlook) in self.targets.iter_mut().zip(outlooks) {
             target.place = None;
             if !outlook.is_ready() || why == Why::Replaced {
-                let command = self.plan.command.iter().map(|word| Argument(word.clone())).collect();
+                let command = self.job.draft().command.clone();
                 let (dir, patience) = (&target.dir, &mut target.patience);
                 let lock_timeout = self.plan.settings.lock_timeout;
                 let transaction = Transaction::new(dir, self.observer, patience, lock_timeout);

@@ -74,10 +74,7 @@ impl Target {
             self.want.fits(&standing)
         };
         let count = (0..others.len()).find(|count| fits(&others[*count..])).unwrap_or(others.len());
-        let judged = |held: &&Observed| Judged {
-            subject: held.subject.clone(),
-            judgement: held.judgement.clone(),
-        };
+        let judged = |held: &&Observed| Judged::new(held.subject.clone(), held.judgement.clone());
         others[..count].iter().map(judged).collect()
     }
 }

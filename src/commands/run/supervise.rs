@@ -21,7 +21,7 @@ use crate::supervise::policy::Group;
 use crate::supervise::watch::Watch;
 use crate::sys::fork::{Failure, group_is_empty};
 use crate::sys::signal::SignalFd;
-use crate::sys::wait::{Ended, await_end};
+use crate::sys::wait::Ended;
 use crate::transaction::{Transaction, misled};
 
 /// A job that is over.
@@ -64,7 +64,7 @@ impl Run<'_> {
                     output::message(format!(
                         "{machines}: signals are not forwarded any more, nor time limits kept: {error}"
                     ));
-                    break await_end(self.job.pid()).map_err(Error::io("watch the job"))?;
+                    break self.job.await_end().map_err(Error::io("watch the job"))?;
                 }
             }
         };

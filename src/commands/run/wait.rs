@@ -36,6 +36,7 @@ impl Run<'_> {
         let settled = settled_by();
         self.targets.iter_mut().for_each(|target| target.free_since = None);
         loop {
+            self.must_be_there()?;
             let fates: Vec<Fate> =
                 self.targets.iter().filter_map(|t| t.place.as_ref().map(Place::fate)).collect();
             if fates.contains(&Fate::Lost) {
@@ -102,6 +103,7 @@ impl Run<'_> {
     /// us there need not wait for us to have this one.
     fn sleep(&mut self, outlooks: &[Outlook], until: Option<Instant>) -> Result<(), Error> {
         let mut wakers = Wakers::default();
+        self.job.adopted().iter().for_each(|process| wakers.processes(process.handles()));
         let first = outlooks.iter().position(|outlook| !outlook.is_due());
         let first = first.or(outlooks.iter().position(|outlook| !outlook.is_ready()));
         for (index, target) in self.targets.iter_mut().enumerate() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::identity::host::{Host, Locality};
 use crate::identity::process::{Kernel, Sighting};
+use crate::sys::wait::Ended;
 
 /// From where a holder's processes are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,27 @@ pub enum Touch {
     Slack,
     /// It says nothing.
     Unknown(String),
+}
+
+/// What the kernel tells of how a process ended, to one who had a handle on it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing: it is too old, nobody had a handle, or the process runs.
+    Nothing,
+    /// It will, once somebody has reaped the process.
+    Soon,
+    /// This.
+    Ended(Ended),
+}
+
+impl Told {
+    /// How the process ended, if that was told.
+    pub fn ended(self) -> Option<Ended> {
+        match self {
+            Self::Ended(ended) => Some(ended),
+            Self::Nothing | Self::Soon => None,
+        }
+    }
 }
 
 /// Who judges, and from where.
@@ -50,6 +72,8 @@ pub struct Evidence {
     pub supervisor: Option<Sighting>,
     /// The holder's lifeline.
     pub lifeline: Touch,
+    /// What the kernel tells of how the job ended.
+    pub told: Told,
     /// For how long this observer has seen the job over without a release.
     pub job_over_for: Duration,
     /// For how long this observer has felt the lifeline slack.
@@ -69,6 +93,7 @@ impl Evidence {
             job: None,
             supervisor: None,
             lifeline: Touch::Unknown("not looked at".to_owned()),
+            told: Told::Nothing,
             job_over_for: Duration::ZERO,
             slack_for: Duration::ZERO,
             now: 0,

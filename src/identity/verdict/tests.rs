@@ -9,6 +9,7 @@ use super::*;
 use crate::identity::host::Host;
 use crate::identity::process::Kernel;
 use crate::machine::record::Record;
+use crate::sys::wait::Ended;
 
 const BEFORE: Duration = Duration::from_millis(999);
 
@@ -135,6 +136,21 @@ fn a_release_that_does_not_come_within_a_second_is_proof() {
     // Whoever cannot be told may be gone as well.
     assert_eq!(at(BEFORE, denied()), Verdict::Finishing);
     assert_eq!(at(GRACE, denied()), Verdict::Phantom(PhantomReason::ProcessGone));
+}
+
+/// How an orphan ended is told when it is reaped, which may never be.
+#[test]
+fn how_it_ended_is_waited_for_a_second() {
+    let at = |told, job_over_for| {
+        let evidence = Evidence { told, job_over_for, ..seen(Sighting::Gone, Sighting::Gone) };
+        here(holder(), &evidence)
+    };
+    let gone = Verdict::Phantom(PhantomReason::ProcessGone);
+    assert_eq!(at(Told::Soon, BEFORE), Verdict::Finishing);
+    assert_eq!(at(Told::Soon, GRACE), gone);
+    for told in [Told::Nothing, Told::Ended(Ended::Exited(0))] {
+        assert_eq!(at(told, BEFORE), gone);
+    }
 }
 
 #[test]

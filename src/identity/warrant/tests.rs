@@ -33,7 +33,7 @@ fn found() -> Findings {
         start_ticks: Some(5),
         uids: vec![VICTIM; 4],
         lifeline: Some((LifelineId::new(1, 2), VICTIM)),
-        belongs: Some(true),
+        bond: Some(Bond::Own),
     }
 }
 
@@ -101,9 +101,34 @@ fn a_record_that_does_not_agree(#[case] change: fn(&mut Holder), #[case] refusal
     |f: &mut Findings| f.lifeline = Some((LifelineId::new(1, 2), 0)),
     Refusal::Owner { recorded: VICTIM, found: 0 }
 )]
-#[case::stranger(|f: &mut Findings| f.belongs = Some(false), Refusal::Stranger)]
-#[case::not_ours(|f: &mut Findings| f.belongs = None, Refusal::Forbidden { uid: VICTIM })]
+#[case::stranger(|f: &mut Findings| f.bond = Some(Bond::Stranger), Refusal::Stranger)]
+#[case::not_ours(|f: &mut Findings| f.bond = None, Refusal::Forbidden { uid: VICTIM })]
 fn what_was_found_does_not_agree(#[case] change: fn(&mut Findings), #[case] refusal: Refusal) {
     assert_eq!(asked(|_, found| change(found)), Err(refusal.clone()));
     assert!(!refusal.to_string().is_empty());
+}
+
+/// Root's supervisor may have anybody's process, and nobody else's may.
+#[rstest]
+#[case::own(VICTIM, Some(Bond::Adopted), Ok(()))]
+#[case::roots(0, Some(Bond::Adopted), Ok(()))]
+#[case::roots_child(0, Some(Bond::Own), Err(Refusal::User { recorded: 0, found: vec![VICTIM; 4] }))]
+#[case::nobody_knows(0, None, Err(Refusal::User { recorded: 0, found: vec![VICTIM; 4] }))]
+#[case::another(7, Some(Bond::Adopted), Err(Refusal::User { recorded: 7, found: vec![VICTIM; 4] }))]
+fn an_adopted_process(
+    #[case] supervisor: u32,
+    #[case] bond: Option<Bond>,
+    #[case] agreed: Result<(), Refusal>,
+) {
+    let told = asked(|holder, found| {
+        holder.uid = supervisor;
+        found.lifeline = Some((LifelineId::new(1, 2), supervisor));
+        found.bond = bond;
+    });
+    assert_eq!(told, agreed);
+    let hidden = asked(|holder, found| {
+        (holder.uid, found.bond) = (0, Some(Bond::Adopted));
+        found.uids.clear();
+    });
+    assert_eq!(hidden, Err(Refusal::User { recorded: 0, found: vec![] }));
 }

@@ -40,6 +40,11 @@ impl MachineDir {
         self.place_lifeline(dir, &lifeline_name(token), Ends::Read, Rename::NoReplace)
     }
 
+    /// Makes the lifeline of the run `token` anew; `None` when another claim swept it half made.
+    pub fn remake_lifeline(&self, token: u64) -> Result<Option<Lifeline>, Error> {
+        self.place_lifeline(self.fd.as_fd(), &lifeline_name(token), Ends::Read, Rename::Replace)
+    }
+
     /// Makes a lifeline `target` in `dir`, this machine's or one in it; `None` when that name is not
     /// to be had (which one is, that `how` replaces).
     ///

@@ -81,13 +81,8 @@ fn a_run_that_no_record_names_is_seen_and_can_be_forced() {
 
 #[test]
 fn a_record_of_a_later_schema_is_left_alone_even_by_force() {
-    let judged = Judged {
-        subject: Subject::Newer(2),
-        judgement: Judgement {
-            verdict: Verdict::Unverifiable(UnverifiableReason::NewerSchema(2)),
-            rule: "a rule",
-        },
-    };
+    let verdict = Verdict::Unverifiable(UnverifiableReason::NewerSchema(2));
+    let judged = Judged::new(Subject::Newer(2), Judgement { verdict, rule: "a rule" });
     let seen = Seen {
         record: Record::new("m1"),
         judged: vec![judged],

@@ -34,10 +34,8 @@ fn each_reason_has_its_counter_and_its_event(#[case] why: Why, #[case] expected:
 fn a_record_that_is_not_ours_is_not_rewritten() {
     let mut withdraw = withdrawing(Why::Skipped);
     let Answer::Seen(mut torn) = seen(&[]) else { panic!("not seen") };
-    torn.judged.push(Judged {
-        subject: Subject::Unreadable("why".to_owned()),
-        judgement: Judgement { verdict: Verdict::Live, rule: "a rule" },
-    });
+    let judgement = Judgement { verdict: Verdict::Live, rule: "a rule" };
+    torn.judged.push(Judged::new(Subject::Unreadable("why".to_owned()), judgement));
     assert!(matches!(act(&mut withdraw, Answer::Seen(torn)), Act::Log(_)));
 }
 

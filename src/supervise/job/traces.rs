@@ -33,7 +33,11 @@ impl Job {
 
     /// What it has used in all attempts, and what we reaped of what it left behind.
     pub fn used(&self) -> Used {
-        self.spent.in_all(self.child.is_none())
+        match self.adopted() {
+            // It may have used that before, or have been reaped by another.
+            Some(_) => Used::default(),
+            None => self.spent.in_all(self.child.is_none()),
+        }
     }
 
     /// Opens its gate, with a file for its output where it is to have one.
