@@ -108,6 +108,9 @@ pub struct Holder {
     /// The kernel kills the job when its supervisor dies.
     #[serde(default)]
     pub dies_with_supervisor: bool,
+    /// Its supervisor is the reaper of the job's descendants, and had no children before the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopts_orphans: bool,
     /// Device and inode of its lifeline.
     #[serde(default)]
     pub lifeline: Option<String>,

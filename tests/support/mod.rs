@@ -22,6 +22,7 @@ use tempfile::TempDir;
 pub mod dice;
 pub mod held;
 pub mod job_log;
+pub mod litter;
 pub mod probe;
 pub mod strace;
 pub mod troupe;

@@ -24,12 +24,15 @@ impl Run<'_> {
     pub(super) fn attempt(&mut self, held: &mut Held, signals: &SignalFd) -> Result<Over, Error> {
         for attempt in 1.. {
             let mut over = self.supervise(held, signals)?;
-            self.drain(held, &over, signals);
+            self.drain(held, &mut over, signals);
             let delay = match self.plan.retries.after(attempt, over.ended, over.overran.is_some()) {
                 Some(delay) if over.failure.is_none() && !over.is_to_end => delay,
                 _ => return Ok(over),
             };
-            self.end_the_rest(held, &over, signals);
+            self.end_the_rest(held, &mut over, signals);
+            if over.is_to_end {
+                return Ok(over);
+            }
             // Its PID may become another's, which would not be taken for it: we hold the machine.
             let _ = self.job.reap();
             self.job.clear_away();
