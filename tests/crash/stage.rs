@@ -36,6 +36,8 @@ pub enum Scene {
     Two,
     /// A run of two machines that are held until it waits for them.
     TwoContended,
+    /// A run whose job fails, is tried again, and fails again.
+    Retried,
 }
 
 impl Scene {
@@ -55,7 +57,16 @@ impl Scene {
     /// `-m m1 -- JOB`.
     fn run_line(self, job: &[String]) -> Vec<String> {
         let machines = self.machines().iter().flat_map(|machine| ["-m", machine]);
-        machines.chain(["--"]).map(str::to_owned).chain(job.iter().cloned()).collect()
+        let retries: &[&str] = match self {
+            Self::Retried => &["--retries", "1", "--retry-delay", "0"],
+            _ => &[],
+        };
+        machines
+            .chain(retries.iter().copied())
+            .chain(["--"])
+            .map(str::to_owned)
+            .chain(job.iter().cloned())
+            .collect()
     }
 }
 
@@ -80,7 +91,7 @@ impl Stage {
         let log = JobLog::new(&sandbox, "jobs");
         let mut stage = Self { scene, sandbox, log, holder: None, lock: None };
         match scene {
-            Scene::Uncontended => {}
+            Scene::Uncontended | Scene::Retried => {}
             Scene::ClearsAPhantom | Scene::Clear | Scene::Two => stage.plant_phantom(),
             Scene::Contended | Scene::TwoContended => stage.holder = Some(stage.hold()),
             Scene::LockContended => stage.lock = Some(stage.lock()),

@@ -36,9 +36,9 @@ pub(super) struct Over {
     /// The signal that ended it for overrunning.
     pub(super) overran: Option<i32>,
     /// When whoever of it is left is to be killed for that.
-    kill_at: Option<Instant>,
+    pub(super) kill_at: Option<Instant>,
     /// Who was found of it, to be ended with it.
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
 }
 
 impl Run<'_> {
