@@ -81,6 +81,24 @@ fn the_whole_group(#[case] program: &str, #[case] options: &[&str]) {
     assert!(leash.is_let_go(Duration::from_secs(2)));
 }
 
+/// A grace that no clock reaches never ends, also for those who are left when the job is over.
+#[test]
+fn a_grace_without_end() {
+    let sandbox = Sandbox::new();
+    let mut leash = Leash::new(&sandbox);
+    let mut command = sandbox.jobguard(["-m", "m1", "--timeout", "0.5", "-k", "9999999999999999"]);
+    command.arg("--").args(leash.job("sit stay setsid deaf")).stderr(Stdio::null());
+    let mut guard = Running::start(&mut command);
+    let deaf = support::Stray(guard.line().parse().unwrap());
+    leash.is_taken();
+    // The machine is free, as without them; jobguard is not over.
+    until("the job is over", || sandbox.machine("m1").join("events.jsonl").exists());
+    assert!(!ends(guard.pid(), Duration::from_secs(1)) && !leash.is_let_go(Duration::ZERO));
+    run(&mut sandbox.jobguard(["-m", "m1", "-n", "--", "true"])).exits(0);
+    drop(deaf);
+    assert_eq!(guard.wait().code(), Some(124));
+}
+
 /// In a script there is no telling whether the job did that itself; here there is.
 #[test]
 fn what_was_done_is_said() {

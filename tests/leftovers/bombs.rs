@@ -123,5 +123,7 @@ fn stop_and_replace(
 fn of_a_user(#[case] user: u32, #[case] job: &str, #[case] options: &str, #[case] end: &str) {
     let script = format!("begin $guard {options} -- $job; {end}; echo $?");
     let code = ends_all(Hidden, user, job, &script);
-    assert_eq!(code, if options.contains("timeout") { "124" } else { "0" });
+    // The job itself gets little time to act on TERM beside all these, and may take KILL.
+    let expected: &[&str] = if options.contains("timeout") { &["124", "137"] } else { &["0"] };
+    assert!(expected.contains(&code.as_str()), "{code}");
 }
