@@ -103,7 +103,7 @@ impl Ending<'_> {
     /// # Errors
     /// The machine cannot be looked at any more.
     pub fn end(&self, runs: Vec<Judged>, patience: &mut Patience) -> Result<Vec<Ended>, Error> {
-        let mut preys: Vec<Prey<'_>> = runs.into_iter().map(|run| Prey::new(run, self)).collect();
+        let mut preys: Vec<Prey<'_>> = runs.into_iter().map(Prey::new).collect();
         for (signal, time) in [(Sent::Term, self.grace), (Sent::Kill, AFTER_KILL)] {
             let sight = self.look(&mut preys, patience)?;
             for prey in preys.iter_mut().filter(|prey| prey.is_to_end()) {

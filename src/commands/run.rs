@@ -89,7 +89,7 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
     let notifier = Notifier::new(plan.notify);
     let ignore_sigchld = stop_ignoring_sigchld().map_err(Error::io("look at SIGCHLD"))?;
     let signals = SignalFd::open(SignalSet::ALL).map_err(Error::io("open a signalfd"))?;
-    let adopts_orphans = plan.leftovers != Leftovers::Leave;
+    let adopts_orphans = draft.adopts_orphans;
     let own_cgroup = plan.leftovers == Leftovers::Kill;
     if adopts_orphans {
         adopt_orphans().map_err(Error::io("become the reaper of the job's orphans"))?;
@@ -224,14 +224,14 @@ struct HeldRun {
 
 impl Run<'_> {
     /// Releases the machine, reaps the job, and says how we are to end.
-    fn end(mut self, mut held: Held, over: Over, signals: &SignalFd) -> Result<Exit, Error> {
+    fn end(mut self, mut held: Held, mut over: Over, signals: &SignalFd) -> Result<Exit, Error> {
         let last = self.last_run(&over, held.started_at.clone(), self.job.used());
         self.release(&mut held, last);
         self.job.forget();
         self.forget_taken_over(&held);
         // Last: until here its PID could not become another process's.
         let _ = self.job.reap(); // a zombie that is not reaped goes when we go
-        self.end_the_rest(&held, &over, signals);
+        self.end_the_rest(&held, &mut over, signals);
         self.job.clear_away();
         self.name_leftovers(&held);
         let exit = match (over.failure, over.overran, over.signal, over.ended) {

@@ -22,21 +22,20 @@ pub(super) struct Prey<'a> {
     ended: Ended,
     /// What descends from its job; once there was leave to signal that.
     tree: Option<Tree<'a>>,
+    /// Its job, where that leads a process group: what is left of that is known by it.
+    leader: Option<PidFd>,
 }
 
 impl<'a> Prey<'a> {
     /// A run that was not sent anything yet.
-    pub(super) fn new(run: Judged, ending: &Ending<'a>) -> Self {
+    pub(super) fn new(run: Judged) -> Self {
         let ended = Ended { run, signals: Vec::new(), fate: Fate::Holds };
-        let prey = Self { ended, tree: None };
-        prey.write_down(ending);
-        prey
+        Self { ended, tree: None, leader: None }
     }
 
     /// Says in the record that it is to end: a supervisor tries no job again then. If that cannot be
     /// said, a job that is tried again is met by the next signal.
-    fn write_down(&self, ending: &Ending<'_>) {
-        let Subject::Holder(holder) = &self.ended.run.subject else { return };
+    fn write_down(holder: &Holder, ending: &Ending<'_>) {
         let mut patience = Default::default();
         let Ending { dir, observer, lock_timeout, .. } = *ending;
         let mut transaction = Transaction::new(dir, observer, &mut patience, lock_timeout);
@@ -60,16 +59,21 @@ impl<'a> Prey<'a> {
         self.tree.iter().flat_map(sweep::pidfds).collect()
     }
 
-    /// Whether there are more than can be waited for.
+    /// Whether there are others than can be waited for.
     pub(super) fn is_crowded(&self) -> bool {
-        self.tree.iter().any(|tree| tree.members().count() > sweep::MAX_WATCHED)
+        let seen = self.tree.as_ref().map_or(0, |tree| tree.members().count());
+        seen > sweep::MAX_WATCHED || matches!(self.ended.fate, Fate::Left(left) if left > seen)
     }
 
     /// Sees whether it still holds the machine, and what is left of its job.
     pub(super) fn look(&mut self, sight: &Sight) {
         let token = self.ended.run.subject.token();
         let holds = sight.holding().any(|found| found.subject.token() == token);
-        let look = |tree: &mut Tree<'_>| tree.look().map_or(0, |()| tree.members().count());
+        let leader = self.leader.as_ref();
+        let look = |tree: &mut Tree<'_>| match tree.look() {
+            Ok(()) => tree.members().count().max(unseen(tree, leader)),
+            Err(_) => 0,
+        };
         let left = self.tree.as_mut().map_or(0, look);
         match self.ended.fate {
             Fate::Holds | Fate::Left(_) if holds => self.ended.fate = Fate::Holds,
@@ -104,8 +108,17 @@ impl<'a> Prey<'a> {
             Err(Refusal::Over) => None,
             warranted => Some(warranted?),
         };
-        // A supervisor that is over, or another's, has nothing to add.
-        let supervisor = warrant(dir, subject, Role::Supervisor, observer).ok();
+        let supervisor = warrant(dir, subject, Role::Supervisor, observer);
+        if signal == Sent::Term && (job.is_some() || supervisor.is_ok()) {
+            Self::write_down(holder, ending);
+        }
+        if let Some(job) = job.as_ref().filter(|_| leads_group(pid_of(holder))) {
+            self.leader =
+                PidFd::open(pid_of(holder)).ok().filter(|_| job.is_over().is_ok_and(|o| !o));
+        }
+        // One that is over, or another's, has nothing to add to the job.
+        let refusal = supervisor.as_ref().err().cloned();
+        let supervisor = supervisor.ok();
         let tree = self.tree.get_or_insert_with(|| tree_of(holder, ending, supervisor.is_some()));
         let was_sent = |sent: io::Result<()>| match sent.map_err(|e| refused(&e, subject)) {
             Err(Refusal::Over) => Ok(false),
@@ -126,7 +139,12 @@ impl<'a> Prey<'a> {
             }
             Sent::Kill => {
                 sent |= to_job(libc::SIGKILL)?;
-                let again = |signal| drop(to_job(signal)); // once it could be, it is over by now
+                let leader = self.leader.as_ref();
+                // Once it could be signalled, it is over by now.
+                let again = |signal| match (to_job(signal), leader) {
+                    (Ok(true), _) | (_, None) => {}
+                    (_, Some(leader)) => drop(leader.signal_rest_of_group(signal)),
+                };
                 let process = [&holder.supervisor, &holder.job];
                 let pid = process.into_iter().flatten().next().map_or(0, |process| process.pid);
                 let cgroup = Cgroup::find(dir.name(), holder.token, pid).ok();
@@ -137,11 +155,12 @@ impl<'a> Prey<'a> {
             }
         }
         // Between two attempts, or when its job is over and it does not release.
-        if !sent
-            && holder.held_by == HeldBy::Supervisor
-            && let Some(supervisor) = &supervisor
-        {
-            sent |= was_sent(supervisor.signal(signal.number()))?;
+        if !sent && holder.held_by == HeldBy::Supervisor {
+            match (&supervisor, refusal) {
+                (Some(supervisor), _) => sent |= was_sent(supervisor.signal(signal.number()))?,
+                (None, Some(refusal)) if refusal != Refusal::Over => return Err(refusal),
+                _ => {}
+            }
         }
         Ok(sent)
     }
@@ -150,15 +169,26 @@ impl<'a> Prey<'a> {
 fn tree_of<'a>(holder: &Holder, ending: &Ending<'a>, supervised: bool) -> Tree<'a> {
     let job = holder.job.clone().unwrap_or_default();
     let leads_group = leads_group(job.pid);
-    let supervisor = holder.supervisor.as_ref().filter(|_| supervised);
+    let adopter = holder.supervisor.clone().filter(|_| supervised && holder.adopts_orphans);
     Tree::new(tree::Run {
         dir: ending.dir,
         token: holder.token,
         uid: holder.uid,
         leads_group,
         job,
-        supervisor: supervisor.cloned(),
+        adopter,
     })
+}
+
+/// How many are there, at least, that were too quick to be seen.
+fn unseen(tree: &Tree<'_>, leader: Option<&PidFd>) -> usize {
+    let in_group = leader.is_some_and(|leader| leader.signal_rest_of_group(0).is_ok());
+    let is_dead = tree.group_is_dead() || Stat::read(tree.run().job.pid).is_ok_and(Stat::is_over);
+    usize::from(in_group && !is_dead)
+}
+
+fn pid_of(holder: &Holder) -> i32 {
+    holder.job.as_ref().map_or(0, |job| job.pid)
 }
 
 fn leads_group(pid: i32) -> bool {
@@ -167,7 +197,7 @@ fn leads_group(pid: i32) -> bool {
 
 /// Signals a job, and its process group where it leads one.
 fn signal_job(pidfd: &PidFd, holder: &Holder, signal: i32) -> io::Result<()> {
-    let pid = holder.job.as_ref().map_or(0, |job| job.pid);
+    let pid = pid_of(holder);
     // While it lives, what was read under its PID is its own.
     if leads_group(pid) && !pidfd.is_over()? {
         pidfd.signal_group(pid, signal)

@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
+use std::process;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::identity::stat::Stat;
 use crate::identity::tree::{Member, Tree};
 use crate::supervise::cgroup::Cgroup;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::SignalSet;
+use crate::sys::wait::reap_others;
 
 /// So many ends are waited for at once: there may be more processes than descriptors.
 pub const MAX_WATCHED: usize = 64;
@@ -51,17 +54,59 @@ pub fn kill(
     let are_caught = cgroup.is_some_and(|cgroup| cgroup.kill().is_ok());
     if !are_caught {
         job(libc::SIGSTOP);
-        stop_all(tree, until)?;
+        let left = until.saturating_duration_since(Instant::now());
+        stop_all(tree, Instant::now() + left / 2)?;
     }
-    job(libc::SIGKILL);
     loop {
+        job(libc::SIGKILL);
         tree.look()?;
-        if tree.is_empty() || Instant::now() >= until {
-            return Ok(tree.is_empty());
-        }
         signal(tree, libc::SIGKILL);
+        let all_gone = chase(tree, until)? && tree.is_empty();
+        if all_gone || Instant::now() >= until {
+            return Ok(all_gone);
+        }
         await_one(tree, until)?;
     }
+}
+
+/// Kills the children of whoever adopts the orphans of the run, until it has none; whether that is so.
+///
+/// Somebody who forks a successor and ends, again and again, is nowhere any more when `/proc` has been
+/// read. But each successor becomes a child of that one process, whose children are read in no time.
+fn chase(tree: &Tree<'_>, until: Instant) -> io::Result<bool> {
+    // Who was over before the children were read is not the only one of them by having been quick.
+    let (mut over, mut before) = (BTreeSet::from([tree.run().job.pid]), Vec::new());
+    while let Some(children) = tree.adopted() {
+        if children.iter().all(|pid| over.contains(pid)) {
+            return Ok(true);
+        }
+        over = children.iter().copied().filter(|pid| !kill_adopted(tree, *pid)).collect();
+        over.insert(tree.run().job.pid);
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        if tree.run().adopter.as_ref().is_some_and(|a| a.pid == process::id().cast_signed()) {
+            reap_others(tree.run().job.pid)?; // zombies count, where processes are counted
+        }
+        if children == before {
+            await_one(tree, until)?;
+        }
+        before = children;
+    }
+    Ok(true)
+}
+
+/// Kills a child of the adopter, unless it is over: then nothing is done.
+fn kill_adopted(tree: &Tree<'_>, pid: i32) -> bool {
+    let Ok(pidfd) = PidFd::open(pid) else { return true };
+    match Stat::read(pid) {
+        Ok(stat) if stat.is_over() => return false,
+        Ok(stat) if tree.is_adopted(&stat) => {
+            let _ = pidfd.signal(libc::SIGKILL); // as below
+        }
+        _ => {} // it ended meanwhile
+    }
+    true
 }
 
 fn stop_all(tree: &mut Tree<'_>, until: Instant) -> io::Result<()> {

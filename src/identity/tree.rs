@@ -28,8 +28,9 @@ pub struct Run<'a> {
     pub job: ProcessId,
     /// The job leads a process group.
     pub leads_group: bool,
-    /// Its supervisor: what came to it since the job began is the job's.
-    pub supervisor: Option<ProcessId>,
+    /// Its supervisor, if it adopts the orphans of the run and nobody else's: what came to it since the
+    /// job began is the job's.
+    pub adopter: Option<ProcessId>,
 }
 
 /// The processes of a run.
@@ -38,6 +39,10 @@ pub struct Tree<'a> {
     run: Run<'a>,
     /// By PID, each with when it started: what was of the run once stays so, whoever its parent is.
     members: BTreeMap<i32, Member>,
+    /// Those that are over, but not reaped, in the group of a job that leads one.
+    zombies: BTreeSet<i32>,
+    /// They are the same as the look before.
+    is_still: bool,
 }
 
 /// One of them.
@@ -59,7 +64,8 @@ impl<'a> Tree<'a> {
 
     /// A run of which these were found before.
     pub fn known(run: Run<'a>, members: Vec<Member>) -> Self {
-        Self { run, members: members.into_iter().map(|member| (member.pid, member)).collect() }
+        let members = members.into_iter().map(|member| (member.pid, member)).collect();
+        Self { run, members, zombies: BTreeSet::new(), is_still: false }
     }
 
     /// The run.
@@ -75,6 +81,29 @@ impl<'a> Tree<'a> {
     /// Whether none was found but the job.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
+    }
+
+    /// Whether the job's group, which has somebody in it, has nothing but zombies: those who fork and end
+    /// faster than we look leave others each time.
+    pub fn group_is_dead(&self) -> bool {
+        self.is_still && !self.zombies.is_empty()
+    }
+
+    /// The children of whoever adopts the orphans of the run, the job included; `None`: nobody does, or
+    /// the kernel does not tell. As long as a process of the run is left one of them is a child.
+    pub fn adopted(&self) -> Option<Vec<i32>> {
+        let adopter = self.run.adopter.as_ref()?;
+        let is_it = |stat: Stat| adopter.start_ticks == Some(stat.start_ticks);
+        Stat::read(adopter.pid).ok().filter(|stat| is_it(*stat))?;
+        let path = format!("/proc/{0}/task/{0}/children", adopter.pid);
+        let children = fs::read_to_string(path).ok()?;
+        Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+    }
+
+    /// Whether a process that was just seen is a child of that one since the job began.
+    pub fn is_adopted(&self, stat: &Stat) -> bool {
+        let adopter = self.run.adopter.as_ref().map(|process| process.pid);
+        adopter == Some(stat.parent) && self.may_be(stat)
     }
 
     /// Looks for all of them that run. They may be more a moment later.
@@ -104,11 +133,15 @@ impl<'a> Tree<'a> {
             Some((pid, Member { pid, start_ticks: stat.start_ticks, group: stat.group }))
         };
         self.members = found.into_iter().filter_map(member).collect();
+        let is_dead = |stat: &Stat| stat.group == self.run.job.pid && stat.is_over();
+        let zombies = all.iter().filter(|(_, stat)| is_dead(stat)).map(|(pid, _)| *pid).collect();
+        self.is_still = zombies == self.zombies;
+        self.zombies = zombies;
         Ok(())
     }
 
     fn roots<'b>(&'b self, all: &'b BTreeMap<i32, Stat>) -> Roots<'b> {
-        let Run { job, supervisor, .. } = &self.run;
+        let Run { job, adopter, .. } = &self.run;
         let is_there = |process: &&ProcessId| {
             let stat = all.get(&process.pid);
             stat.is_some_and(|stat| process.start_ticks == Some(stat.start_ticks))
@@ -123,7 +156,7 @@ impl<'a> Tree<'a> {
             tree: self,
             all,
             group: self.run.leads_group.then_some(job.pid).filter(|_| group_is_kept),
-            supervisor: supervisor.as_ref().filter(is_there).map(|process| process.pid),
+            adopter: adopter.as_ref().filter(is_there).map(|process| process.pid),
         }
     }
 
@@ -138,15 +171,14 @@ struct Roots<'a> {
     tree: &'a Tree<'a>,
     all: &'a BTreeMap<i32, Stat>,
     group: Option<i32>,
-    supervisor: Option<i32>,
+    adopter: Option<i32>,
 }
 
 impl Roots<'_> {
     fn contains(&self, pid: i32) -> bool {
-        let Run { job, dir, token, uid, supervisor, .. } = &self.tree.run;
+        let Run { job, dir, token, uid, .. } = &self.tree.run;
         let Some(stat) = self.all.get(&pid) else { return false };
-        let supervisor = supervisor.as_ref().map(|process| process.pid);
-        if pid == std::process::id().cast_signed() || Some(pid) == supervisor {
+        if pid == std::process::id().cast_signed() || Some(pid) == self.adopter {
             return false;
         }
         if pid == job.pid {
@@ -158,7 +190,7 @@ impl Roots<'_> {
         let known = self.tree.members.get(&pid);
         let is_theirs = || uids(pid).is_ok_and(|uids| uids.iter().all(|found| found == uid));
         known.is_some_and(|known| known.start_ticks == stat.start_ticks)
-            || self.supervisor == Some(stat.parent)
+            || self.adopter == Some(stat.parent)
             || self.group == Some(stat.group)
             || (is_theirs() && bears(pid, dir, *token).unwrap_or(false))
     }

@@ -111,6 +111,9 @@ pub struct Holder {
     /// Its supervisor did not start the job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// Its supervisor is the reaper of the job's descendants, and had no children before the job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopts_orphans: bool,
     /// Device and inode of its lifeline.
     #[serde(default)]
     pub lifeline: Option<String>,

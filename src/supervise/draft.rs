@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::policy::Group;
 use super::unit;
-use crate::cli::args::{JobGroup, OnSupervisorDeath};
+use crate::cli::args::{JobGroup, Leftovers, OnSupervisorDeath};
 use crate::cli::plan::RunPlan;
 use crate::error::Error;
 use crate::identity::host::INITIAL_PID_NS;
@@ -14,6 +14,7 @@ use crate::machine::argument::Argument;
 use crate::machine::record::{Context, HeldBy, Holder, State, Unknown};
 use crate::sys::pidfd::PidFd;
 use crate::sys::signal::parent_death_signal;
+use crate::sys::wait::reap_all;
 use crate::transaction::now;
 
 /// The holder as far as it is known before the claim, and the process group of its job.
@@ -34,6 +35,9 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         // If we are to be killed with whoever started us, so would the job be without us.
         None => host.pid_ns != INITIAL_PID_NS || parent_death_signal() == libc::SIGKILL,
     };
+    // Whose orphans come to us is known only where all our children are the job's.
+    let adopts_orphans = plan.leftovers != Leftovers::Leave
+        && !reap_all().map_err(Error::io("look for children of our own"))?;
     let uid = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     let holder = Holder {
@@ -45,6 +49,7 @@ pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Err
         held_by: if plan.outlives_its_job() { HeldBy::Supervisor } else { HeldBy::Job },
         dies_with_supervisor,
         adopted: false,
+        adopts_orphans,
         lifeline: None,
         job: None,
         supervisor: Some(supervisor),

@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::cgroup::Cgroup;
-use super::policy::{Group, STOPS, Standing, react, sender_of};
+use super::job::Job;
+use super::policy::{Group, STOPS, Standing, ends_a_run, react, sender_of};
 use super::terminal;
 use crate::ending::sweep;
 use crate::identity::tree::{Member, Tree};
+use crate::sys::disposition::is_ignored;
 use crate::sys::poll::Interest;
 use crate::sys::signal::{SignalFd, stop_ourselves};
 use crate::sys::wait::reap_all;
@@ -20,14 +21,16 @@ pub struct Drain<'a> {
     pub tree: Tree<'a>,
     /// What comes for us meanwhile, they get.
     pub signals: &'a SignalFd,
-    /// How the job related to our group, and so do they.
-    pub group: Group,
-    /// The control group that they are in.
-    pub cgroup: Option<&'a Cgroup>,
+    /// The job that they are left of.
+    pub job: &'a Job,
     /// When to kill them.
     pub kill_at: Option<Instant>,
+    /// Somebody wants all of this to end.
+    pub is_to_end: bool,
     /// Whoever cannot be killed is not waited for.
     pub gives_up: bool,
+    /// They were sent KILL.
+    pub is_killed: bool,
     /// When they were last told.
     pub told: Option<(Instant, Vec<Member>)>,
 }
@@ -50,18 +53,15 @@ impl Drain<'_> {
     pub fn step(&mut self) -> io::Result<Option<Vec<Member>>> {
         loop {
             self.tree.look()?;
-            if self.tree.is_empty() {
+            if self.are_gone()? {
                 return Ok(None);
             }
-            if self.kill_at.is_some_and(|at| Instant::now() >= at) {
-                self.kill_at = None;
-                let all_gone =
-                    sweep::kill(&mut self.tree, |_| {}, self.cgroup, Instant::now() + AFTER_KILL)?;
-                reap_all()?;
-                if all_gone || self.gives_up {
+            let now = Instant::now();
+            if self.kill_at.is_some_and(|at| now >= at) {
+                self.kill(now)?;
+                if self.gives_up || self.are_gone()? {
                     return Ok(None);
                 }
-                continue;
             }
             let left: Vec<Member> = self.tree.members().copied().collect();
             let is_told = self.told.as_ref().is_some_and(|(_, told)| *told == left);
@@ -74,12 +74,32 @@ impl Drain<'_> {
         }
     }
 
+    /// Whether nobody is left, by a look just taken; nor anybody that is too quick to be seen.
+    fn are_gone(&self) -> io::Result<bool> {
+        let has_children = reap_all()? && self.tree.run().adopter.is_some();
+        let group_lives = || self.job.signal_rest_of_group(0) && !self.tree.group_is_dead();
+        Ok(self.tree.is_empty() && !has_children && !group_lives())
+    }
+
+    /// Kills them; those who survive that will be met again.
+    fn kill(&mut self, now: Instant) -> io::Result<()> {
+        let group = |signal| {
+            let _ = self.job.signal_rest_of_group(signal); // nobody may be in it
+        };
+        let patience = if self.is_killed { LOOK_AGAIN / 10 } else { AFTER_KILL };
+        sweep::kill(&mut self.tree, group, self.job.cgroup(), now + patience)?;
+        self.is_killed = true;
+        self.kill_at = Instant::now().checked_add(LOOK_AGAIN);
+        self.tree.look()
+    }
+
     /// Until one of them is over, or a signal came, which they get.
     fn sleep(&mut self, soon: bool) -> io::Result<()> {
         let pidfds = sweep::pidfds(&self.tree);
         let ends: Vec<_> = pidfds.iter().map(|pidfd| (pidfd.as_fd(), Interest::Readable)).collect();
         let mut timeout = Duration::MAX;
-        if soon || pidfds.len() < self.tree.members().count() {
+        let seen = self.tree.members().count();
+        if soon || seen == 0 || pidfds.len() < seen {
             timeout = LOOK_AGAIN;
         }
         if let Some(at) = self.kill_at {
@@ -88,19 +108,21 @@ impl Drain<'_> {
         if self.signals.wait_beside(&ends, timeout)? {
             self.on_signal()?;
         }
-        reap_all()
+        reap_all().map(drop)
     }
 
     fn on_signal(&mut self) -> io::Result<()> {
         let arrival = self.signals.read()?;
         let ourselves = std::process::id().cast_signed();
         let is_theirs = |pid: i32| self.tree.members().any(|member| member.pid == pid);
+        let group = self.job.group();
         let sender = sender_of(arrival, ourselves, is_theirs);
         let mut standing = Standing { leads_session: terminal::leads_session(), ..Standing::NEW };
-        if react(arrival, sender, self.group, &mut standing) {
+        self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
+        if react(arrival, sender, group, &mut standing) {
+            self.tree.look()?; // they may have forked others while we slept
             sweep::signal(&self.tree, arrival.signal);
-        } else if arrival.code > 0 && self.group == Group::Shared && STOPS.contains(&arrival.signal)
-        {
+        } else if arrival.code > 0 && group == Group::Shared && STOPS.contains(&arrival.signal) {
             // If that fails the shell is not told.
             let _ = stop_ourselves(arrival.signal, false, || true);
         }

@@ -46,7 +46,7 @@ impl Vigil {
     pub fn answer(&self) -> io::Result<Option<i32>> {
         let signal = self.signals.read()?.signal;
         if signal == libc::SIGCHLD {
-            return reap_all().map(|()| None);
+            return reap_all().map(|_| None);
         }
         Ok(Some(signal))
     }

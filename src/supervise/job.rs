@@ -329,6 +329,13 @@ impl Job {
         }
     }
 
+    /// Sends a signal to what is left of its own group, once it is reaped; whether there was anybody, as
+    /// far as the kernel tells (since 6.9).
+    pub fn signal_rest_of_group(&self, signal: i32) -> bool {
+        let leader = self.pidfd.as_ref().filter(|_| self.setting.group == Group::Own);
+        leader.is_some_and(|leader| leader.signal_rest_of_group(signal).is_ok())
+    }
+
     fn pass_on_to_group(&self, arrival: Arrival) -> io::Result<()> {
         match self.pidfd() {
             Some(pidfd) => pidfd.pass_on_to_group(self.pid(), arrival),

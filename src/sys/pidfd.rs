@@ -148,6 +148,15 @@ impl PidFd {
         }
     }
 
+    /// Sends a signal to what is left of the process group that this process led, which may be over and
+    /// reaped: the group keeps its number from everybody else, and the pidfd knows it.
+    ///
+    /// # Errors
+    /// `ESRCH`: nobody is left. `EINVAL`: a kernel before 6.9, where only a number could name the group.
+    pub fn signal_rest_of_group(&self, signal: i32) -> io::Result<()> {
+        self.send(Arrival::plain(signal), SIGNAL_PROCESS_GROUP)
+    }
+
     fn send(&self, arrival: Arrival, flags: libc::c_uint) -> io::Result<()> {
         let queued = queued(arrival);
         let info = queued.as_ref().map_or(ptr::null(), ptr::from_ref);

@@ -89,13 +89,16 @@ pub fn reap_others(job: i32) -> io::Result<()> {
     }
 }
 
-/// Reaps every child that is over.
-pub fn reap_all() -> io::Result<()> {
+/// Reaps every child that is over; whether there are others.
+///
+/// Of a reaper of orphans this is a proof, however fast its descendants fork and end: at every moment
+/// one of them is its child.
+pub fn reap_all() -> io::Result<bool> {
     loop {
         match wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG) {
             Ok(Some(_)) => {}
-            Ok(None) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Ok(None) => return Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(false),
             Err(error) => return Err(error),
         }
     }

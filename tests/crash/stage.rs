@@ -41,6 +41,8 @@ pub enum Scene {
     Two,
     /// A run of two machines that are held until it waits for them.
     TwoContended,
+    /// A run whose job fails, is tried again, and fails again.
+    Retried,
 }
 
 impl Scene {
@@ -60,7 +62,16 @@ impl Scene {
     /// `-m m1 -- JOB`.
     fn run_line(self, job: &[String]) -> Vec<String> {
         let machines = self.machines().iter().flat_map(|machine| ["-m", machine]);
-        machines.chain(["--"]).map(str::to_owned).chain(job.iter().cloned()).collect()
+        let retries: &[&str] = match self {
+            Self::Retried => &["--retries", "1", "--retry-delay", "0"],
+            _ => &[],
+        };
+        machines
+            .chain(retries.iter().copied())
+            .chain(["--"])
+            .map(str::to_owned)
+            .chain(job.iter().cloned())
+            .collect()
     }
 }
 
@@ -97,7 +108,7 @@ impl Stage {
         let (holder, lock, process) = (None, None, None);
         let mut stage = Self { scene, sandbox, log, holder, lock, process };
         match scene {
-            Scene::Uncontended => {}
+            Scene::Uncontended | Scene::Retried => {}
             Scene::ClearsAPhantom | Scene::Clear | Scene::Two => stage.plant_phantom(),
             Scene::Contended | Scene::TwoContended => stage.holder = Some(stage.hold()),
             Scene::LockContended => stage.lock = Some(stage.lock()),

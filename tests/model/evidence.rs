@@ -7,14 +7,14 @@ use std::time::Duration;
 use jobguard::identity::host::{Host, Locality};
 use jobguard::identity::process::{Kernel, Sighting};
 use jobguard::identity::verdict::{Evidence, GRACE, Observer, Subject, Touch, View, judge};
-use jobguard::machine::record::{Holder, Record};
+use jobguard::machine::record::{HeldBy, Holder, Record};
 use jobguard::protocol::{Judged, Seen};
 
 use crate::mutant::{Broken, Mutant};
 use crate::world::{JobState, NAMES, World};
 
 /// The holder that process `index` records for its child `job`.
-pub fn holder(job: usize, index: usize, world: &World) -> Holder {
+pub fn holder(job: usize, index: usize, world: &World, broken: Broken) -> Holder {
     static BLANK: OnceLock<Holder> = OnceLock::new();
     let blank = BLANK.get_or_init(|| {
         serde_json::from_value(serde_json::json!({
@@ -28,6 +28,9 @@ pub fn holder(job: usize, index: usize, world: &World) -> Holder {
     let mut holder = blank.clone();
     holder.host.boot_id = boot_id(world.boot);
     holder.dies_with_supervisor = world.contained;
+    if world.processes[index].role.tries_again() && !broken.by(Mutant::HoldByTheJob) {
+        holder.held_by = HeldBy::Supervisor;
+    }
     let number = |number: usize| i32::try_from(number).unwrap();
     holder.job.as_mut().unwrap().pid = number(job);
     holder.supervisor.as_mut().unwrap().pid = number(index);

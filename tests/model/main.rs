@@ -47,6 +47,8 @@ const READ: Role = Role::Read;
 const SLOT: Role = Role::Slot;
 /// Of the first process.
 const INNER: Role = Role::Inner(0);
+const AGAIN: Role = Role::Again;
+const AGAIN_BOTH: Role = Role::AgainBoth;
 const RUN_B: Role = Role::RunB;
 const BOTH: Role = Role::Both;
 const READ_BOTH: Role = Role::ReadBoth;
@@ -73,6 +75,11 @@ const READ_BOTH: Role = Role::ReadBoth;
 #[case::newest(&[RUN, Role::Newest, Role::Newest], Faults { crashes: 1, ..Faults::NONE })]
 #[case::ahead(&[RUN, RUN, Role::Ahead], Faults { crashes: 1, ..Faults::NONE })]
 #[case::ahead_of_each_other(&[RUN, Role::Ahead, Role::Ahead], Faults { crashes: 1, ..Faults::NONE })]
+#[case::again(&[AGAIN, RUN], Faults { crashes: 2, reuses: 1, stalls: 1, ..Faults::NONE })]
+#[case::again_and_rebooted(&[AGAIN, RUN], Faults { reboots: 1, crashes: 1, ..Faults::NONE })]
+#[case::again_and_deleted(&[AGAIN, RUN], Faults { lock_deletions: 1, crashes: 1, ..Faults::NONE })]
+#[case::again_and_again(&[AGAIN, AGAIN, RUN], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::again_and_clear(&[AGAIN, RUN, Role::Clear], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 // A deleted lock file alone is survived, and so it is beside crashes. Beside a stalled supervisor
 // it is not, and that is not promised.
 #[case::deleted(&[RUN, RUN, RUN], Faults { lock_deletions: 1, ..Faults::NONE })]
@@ -103,6 +110,8 @@ fn never_two_never_stuck(
 #[case::one_and_each_stopped(&[BOTH, RUN, RUN_B], Faults { stops: 1, ..Faults::NONE })]
 #[case::one_and_each_lost(&[BOTH, RUN, RUN_B], Faults { lost_places: 1, ..Faults::NONE })]
 #[case::nested(&[RUN, Role::InnerBoth(0), BOTH], Faults { crashes: 1, ..Faults::NONE })]
+#[case::again(&[AGAIN_BOTH, BOTH], Faults { crashes: 2, ..Faults::NONE })]
+#[case::again_and_deleted(&[AGAIN_BOTH, RUN], Faults { lock_deletions: 1, crashes: 1, ..Faults::NONE })]
 #[case::readers(&[READ_BOTH, BOTH, READ], Faults { crashes: 1, ..Faults::NONE })]
 fn of_several_all_or_none(
     #[context] context: Context,
@@ -145,6 +154,7 @@ fn soaks() -> bool {
 #[case::two(&[RUN, RUN], Faults { crashes: 2, stalls: 2, ..Faults::NONE })]
 #[case::three(&[RUN, RUN, RUN], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 #[case::clear(&[RUN, RUN, Role::Clear], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
+#[case::again(&[AGAIN, RUN], Faults { crashes: 2, stalls: 1, ..Faults::NONE })]
 #[case::two_machines(&[BOTH, BOTH], Faults { crashes: 1, stalls: 1, ..Faults::NONE })]
 fn in_containers(#[context] context: Context, #[case] roles: &[Role], #[case] faults: Faults) {
     let name = format!("in containers, {}", context.description.unwrap_or_default());
@@ -163,6 +173,24 @@ fn a_grace_that_is_too_short_is_caught() {
 /// The model notices each way to break the protocol.
 #[rstest]
 #[case::gate(&[Mutant::OpenTheGateFirst], &[RUN, RUN], Faults::NONE, "begins without a record")]
+#[case::second_gate(
+    &[Mutant::OpenTheSecondGateFirst],
+    &[AGAIN],
+    Faults::NONE,
+    "job 1 begins without a record"
+)]
+#[case::second_gate_of_several(
+    &[Mutant::OpenTheSecondGateFirst],
+    &[AGAIN_BOTH],
+    Faults::NONE,
+    "job 1 begins without a record"
+)]
+#[case::between_attempts(
+    &[Mutant::HoldByTheJob],
+    &[AGAIN, RUN],
+    Faults { stalls: 1, ..Faults::NONE },
+    "live holder"
+)]
 #[case::token_of_a_release(
     &[Mutant::ReleaseAnybody],
     &[RUN, RUN],

@@ -17,6 +17,10 @@ impl Broken {
 pub enum Mutant {
     /// The gate is opened before the record is in place.
     OpenTheGateFirst,
+    /// The gate of another attempt is opened before the record is in place.
+    OpenTheSecondGateFirst,
+    /// A run that tries again holds its machine only as long as its job.
+    HoldByTheJob,
     /// A lock file that was replaced is not noticed.
     IgnoreTheInode,
     /// Taut lifelines that no record names are not heeded.

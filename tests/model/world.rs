@@ -49,6 +49,10 @@ pub enum Role {
     Newest,
     /// Ahead of the queue, as with `--on-busy replace`; the holder is not ended here.
     Ahead,
+    /// `jobguard --retries 1 -m a -- job`.
+    Again,
+    /// `jobguard --retries 1 -m a -m b -- job`.
+    AgainBoth,
     /// `jobguard -n -m a -- job`.
     Try,
     /// `jobguard clear a`.
@@ -158,6 +162,8 @@ pub struct Process {
     pub role: Role,
     pub life: Life,
     pub job: Option<usize>,
+    /// It has tried its job again.
+    tried_again: bool,
     /// Stopped, and nobody continues it.
     stopped: bool,
     /// What it has to do with each machine.
@@ -211,7 +217,8 @@ pub enum Life {
 impl Process {
     fn new(role: Role, machines: usize) -> Self {
         let at = vec![Shared::default(); machines];
-        Self { role, life: Life::NotStarted, job: None, stopped: false, at }
+        let tried_again = false;
+        Self { role, life: Life::NotStarted, job: None, tried_again, stopped: false, at }
     }
 
     pub fn is_alive(&self) -> bool {

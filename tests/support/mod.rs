@@ -23,6 +23,7 @@ pub mod dice;
 pub mod held;
 pub mod job_log;
 pub mod keeper;
+pub mod litter;
 pub mod probe;
 pub mod strace;
 pub mod troupe;

@@ -14,6 +14,7 @@ use crate::protocol::claim;
 use crate::protocol::claims::Claims;
 use crate::report::{human, output};
 use crate::supervise::watch::pause;
+use crate::sys::fork::Failure;
 use crate::sys::signal::SignalFd;
 use crate::transaction::joint::claim_all;
 use crate::transaction::{Transaction, misled};
@@ -22,14 +23,26 @@ impl Run<'_> {
     /// Watches over the job until it is over, and what it left behind, too, as asked; then again, as
     /// often as asked. The last job is not reaped, unless there was something to wait for.
     pub(super) fn attempt(&mut self, held: &mut Held, signals: &SignalFd) -> Result<Over, Error> {
+        let mut last: Option<Over> = None;
         for attempt in 1.. {
             let mut over = self.supervise(held, signals)?;
-            self.drain(held, &over, signals);
+            over = match (over.failure, last) {
+                // It never began: the same as one that could not be forked, see below.
+                (Some(Failure::Setup(error)), Some(last)) => {
+                    output::message(Error::io("let the job begin again")(error));
+                    return Ok(last);
+                }
+                (failure, _) => Over { failure, ..over },
+            };
+            self.drain(held, &mut over, signals);
             let delay = match self.plan.retries.after(attempt, over.ended, over.overran.is_some()) {
                 Some(delay) if over.failure.is_none() && !over.is_to_end => delay,
                 _ => return Ok(over),
             };
-            self.end_the_rest(held, &over, signals);
+            self.end_the_rest(held, &mut over, signals);
+            if over.is_to_end {
+                return Ok(over);
+            }
             // Its PID may become another's, which would not be taken for it: we hold the machine.
             let _ = self.job.reap();
             self.job.clear_away();
@@ -48,6 +61,7 @@ impl Run<'_> {
             }) {
                 return Ok(over);
             }
+            last = Some(over);
         }
         Err(misled())
     }

@@ -36,9 +36,9 @@ pub(super) struct Over {
     /// The signal that ended it for overrunning.
     pub(super) overran: Option<i32>,
     /// When whoever of it is left is to be killed for that.
-    kill_at: Option<Instant>,
+    pub(super) kill_at: Option<Instant>,
     /// Who was found of it, to be ended with it.
-    members: Vec<Member>,
+    pub(super) members: Vec<Member>,
 }
 
 impl Run<'_> {
@@ -69,7 +69,11 @@ impl Run<'_> {
             }
         };
         let (overran, is_to_end) = (countdown.ended_by(), watch.is_to_end());
-        let kill_at = overran.and_then(|_| at(countdown.next()));
+        let kill_at = match overran {
+            Some(libc::SIGKILL) => Some(Instant::now()), // who is left of it has had it, too
+            Some(_) => at(countdown.next()),
+            None => None,
+        };
         if overran.is_some() {
             let _ = tree.look(); // as long as its group is known to be its own; else those of before
         }
@@ -87,15 +91,16 @@ impl Run<'_> {
             uid: self.job.draft().uid,
             job: self.job.id()?.clone(),
             leads_group: self.job.group() == Group::Own,
-            supervisor: self.job.draft().supervisor.clone(),
+            adopter: self.job.draft().supervisor.clone().filter(|_| self.job.adopts_orphans()),
         };
         Some(Tree::known(run, known))
     }
 
     /// The wait for those of them that are left.
     fn rest<'a>(&'a self, tree: Tree<'a>, signals: &'a SignalFd) -> Drain<'a> {
-        let (group, cgroup) = (self.job.group(), self.job.cgroup());
-        Drain { tree, signals, group, cgroup, kill_at: None, gives_up: false, told: None }
+        let (job, kill_at, told) = (&self.job, None, None);
+        let (is_to_end, gives_up, is_killed) = (false, false, false);
+        Drain { tree, signals, job, kill_at, is_to_end, gives_up, is_killed, told }
     }
 
     fn act(&self, due: Due, tree: &mut Tree<'_>, held: &Held) {
@@ -156,7 +161,7 @@ impl Run<'_> {
 
     /// Waits for what the job left running, or ends it, as asked; the machines are held meanwhile. The
     /// job is reaped.
-    pub(super) fn drain(&mut self, held: &Held, over: &Over, signals: &SignalFd) {
+    pub(super) fn drain(&mut self, held: &Held, over: &mut Over, signals: &SignalFd) {
         if self.plan.leftovers == Leftovers::Leave {
             return;
         }
@@ -183,26 +188,25 @@ impl Run<'_> {
         let mut drain = Drain { kill_at, ..self.rest(tree, signals) };
         loop {
             match drain.step() {
-                Ok(None) => return,
-                Ok(Some(left)) => {
-                    self.amend(held, State::Draining, &left);
-                }
-                Err(error) => return self.cannot_find_all(&error),
+                Ok(None) => break,
+                Ok(Some(left)) => self.amend(held, State::Draining, &left),
+                Err(error) => break self.cannot_find_all(&error),
             }
         }
+        over.is_to_end |= drain.is_to_end;
     }
 
     /// Ends what is left of a job that overran, whose machine is free by now.
-    pub(super) fn end_the_rest(&self, held: &Held, over: &Over, signals: &SignalFd) {
+    pub(super) fn end_the_rest(&self, held: &Held, over: &mut Over, signals: &SignalFd) {
         let (Some(tree), Some(_)) = (self.tree(held, over.members.clone()), over.overran) else {
             return;
         };
-        let kill_at = over.kill_at.or_else(|| Some(Instant::now()));
-        let mut drain = Drain { kill_at, gives_up: true, ..self.rest(tree, signals) };
+        let mut drain = Drain { kill_at: over.kill_at, gives_up: true, ..self.rest(tree, signals) };
         while let Some(_left) = drain.step().unwrap_or_else(|error| {
             self.cannot_find_all(&error);
             None
         }) {}
+        over.is_to_end |= drain.is_to_end;
     }
 
     /// Leaves word of what a job that is reaped left running, where that can be found at no cost: in

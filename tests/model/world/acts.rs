@@ -95,12 +95,16 @@ impl World {
     }
 
     fn fork(&mut self, index: usize, broken: Broken) -> Result<Answer, Violation> {
-        self.check_turn(index)?;
+        let again = self.processes[index].tried_again;
+        if !again {
+            self.check_turn(index)?;
+        }
         let job = self.jobs.len();
         self.jobs.push(Job { parent: index, state: JobState::Gated, reused: false });
         self.processes[index].job = Some(job);
-        let holder = evidence::holder(job, index, self);
-        if broken.by(Mutant::OpenTheGateFirst) {
+        let holder = evidence::holder(job, index, self, broken);
+        let opens = again && broken.by(Mutant::OpenTheSecondGateFirst);
+        if opens || broken.by(Mutant::OpenTheGateFirst) {
             self.open_gate(index)?;
         }
         Ok(Answer::Born(Box::new(holder)))

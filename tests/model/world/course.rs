@@ -2,6 +2,7 @@
 
 use jobguard::machine::record::{Ending, LastRun};
 use jobguard::machine::used::Used;
+use jobguard::protocol::again::Again;
 use jobguard::protocol::claim;
 use jobguard::protocol::claims::{self, Claims};
 use jobguard::protocol::clear::{self, Clear};
@@ -17,6 +18,8 @@ use super::Violation;
 pub enum Course {
     /// Of all its machines as one.
     Claim(Claims),
+    /// Another attempt, on all its machines as one.
+    Again(Claims<Again>),
     /// Of one machine, then of the next.
     Release(Release),
     Clear(Clear),
@@ -52,14 +55,19 @@ impl Course {
     /// Takes the answer to the last act, which was on that one of its machines, and says the next.
     pub fn next(&mut self, at: usize, answer: Answer) -> Result<Then, Violation> {
         match self {
-            Self::Claim(claims) => match claims.next(answer) {
-                claims::Step::Do(at, act) => Ok(Then::Do(at, act)),
-                claims::Step::Finish(outcomes) => claimed(&outcomes),
-            },
+            Self::Claim(claims) => jointly(claims.next(answer)),
+            Self::Again(claims) => jointly(claims.next(answer)),
             Self::Release(release) => one(at, release.next(answer), &release::Outcome::Misled),
             Self::Clear(clear) => one(at, clear.next(answer), &clear::Outcome::Misled),
             Self::Withdraw(withdraw) => one(at, withdraw.next(answer), &withdraw::Outcome::Misled),
         }
+    }
+}
+
+fn jointly(step: claims::Step) -> Result<Then, Violation> {
+    match step {
+        claims::Step::Do(at, act) => Ok(Then::Do(at, act)),
+        claims::Step::Finish(outcomes) => claimed(&outcomes),
     }
 }
 

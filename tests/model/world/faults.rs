@@ -99,7 +99,8 @@ impl World {
     fn reuse(&self, next: &mut Vec<World>) {
         for (index, job) in self.jobs.iter().enumerate() {
             // A zombie keeps its PID as long as its parent does not reap it.
-            let reaped = self.processes[job.parent].is_over();
+            let parent = &self.processes[job.parent];
+            let reaped = parent.is_over() || parent.job != Some(index);
             if self.faults.reuses > 0 && job.state == JobState::Over && reaped && !job.reused {
                 let mut world = self.clone();
                 world.faults.reuses -= 1;

@@ -81,7 +81,11 @@ impl World {
         let old = self.machines[machine].record.iter().flat_map(|record| &record.holders);
         for holder in old.filter(|old| !new.holders.iter().any(|new| new.token == old.token)) {
             let job = evidence::job_of(holder);
-            if self.jobs[job].state.is_at_work() || self.jobs[job].state == JobState::Gated {
+            let parent = self.jobs[job].parent;
+            let run = &self.processes[parent];
+            let tries_again = run.role.tries_again() && run.is_alive() && parent != index;
+            let state = self.jobs[job].state;
+            if tries_again || state.is_at_work() || state == JobState::Gated {
                 return Err(format!("process {index} cleared the live holder {}", holder.token));
             }
         }

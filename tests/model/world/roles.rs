@@ -16,7 +16,7 @@ impl Role {
     /// The machines that it wants, in their order.
     pub fn machines(self) -> &'static [usize] {
         match self {
-            Self::Both | Self::ReadBoth | Self::InnerBoth(_) => &[0, 1],
+            Self::Both | Self::ReadBoth | Self::AgainBoth | Self::InnerBoth(_) => &[0, 1],
             Self::RunB => &[1],
             _ => &[0],
         }
@@ -28,6 +28,11 @@ impl Role {
             Self::Inner(outer) | Self::InnerBoth(outer) => Some(outer),
             _ => None,
         }
+    }
+
+    /// Whether it tries its job again, once.
+    pub fn tries_again(self) -> bool {
+        matches!(self, Self::Again | Self::AgainBoth)
     }
 
     pub fn reads(self) -> bool {

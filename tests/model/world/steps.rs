@@ -1,6 +1,7 @@
 //! What happens by itself: each process takes its next step, each job comes to its end.
 
 use jobguard::machine::events::Why;
+use jobguard::protocol::again::Again;
 use jobguard::protocol::claim::Claim;
 use jobguard::protocol::claims::Claims;
 use jobguard::protocol::clear::{Clear, Force};
@@ -53,8 +54,11 @@ impl World {
             Life::Waiting => self.wait(index, broken),
             Life::Supervising => {
                 let over = process.job.is_some_and(|job| self.jobs[job].state == JobState::Over);
-                let token = process.at[process.role.machines()[0]].token;
-                over.then(|| self.begin(index, 0, Course::release(token))).into_iter().collect()
+                let begin = || match process.role.tries_again() && !process.tried_again {
+                    true => self.try_again(index),
+                    false => self.release(index),
+                };
+                over.then(begin).into_iter().collect()
             }
             Life::Acting(course, at, act) => self.perform(index, course, *at, act, broken),
             Life::Done | Life::Dead => Vec::new(),
@@ -77,6 +81,21 @@ impl World {
         let machines = self.order(index, broken);
         let claim = |m: &usize| Claim::new(NAMES[*m], self.request(index, *m));
         self.begin(index, 0, Course::Claim(Claims::new(machines.iter().map(claim).collect())))
+    }
+
+    fn release(&self, index: usize) -> Step {
+        let process = &self.processes[index];
+        let token = process.at[process.role.machines()[0]].token;
+        self.begin(index, 0, Course::release(token))
+    }
+
+    fn try_again(&self, index: usize) -> Step {
+        let mut world = self.clone();
+        let process = &mut world.processes[index];
+        process.tried_again = true;
+        let again = |machine: &usize| Again::new(process.at[*machine].token);
+        let again = process.role.machines().iter().map(again).collect();
+        world.begin(index, 0, Course::Again(Claims::new(again)))
     }
 
     /// Goes away without having had its machines.
@@ -108,7 +127,7 @@ impl World {
         broken: Broken,
     ) -> Vec<Step> {
         let machine = match course {
-            Course::Claim(_) => self.order(index, broken)[at],
+            Course::Claim(_) | Course::Again(_) => self.order(index, broken)[at],
             _ => self.processes[index].role.machines()[at],
         };
         let performed = self.act(index, machine, act, broken);
@@ -138,6 +157,7 @@ impl World {
         let next = process.role.machines().get(at + 1);
         process.life = match (then, course, next) {
             (Then::Granted, ..) => Life::Supervising,
+            (Then::Busy, Course::Again(_), _) => return self.release(index),
             (Then::Busy, ..) => Life::Waiting,
             (_, Course::Release(_), Some(next)) => {
                 let release = Course::release(process.at[*next].token);
