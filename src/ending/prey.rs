@@ -5,6 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::{AFTER_KILL, Ended, Ending, Fate, Sent, refused, sweep};
+use crate::identity::mark::bears;
 use crate::identity::stat::Stat;
 use crate::identity::tree::{self, Tree};
 use crate::identity::verdict::Subject;
@@ -119,7 +120,12 @@ impl<'a> Prey<'a> {
         // One that is over, or another's, has nothing to add to the job.
         let refusal = supervisor.as_ref().err().cloned();
         let supervisor = supervisor.ok();
-        let tree = self.tree.get_or_insert_with(|| tree_of(holder, ending, supervisor.is_some()));
+        if self.tree.is_none() && job.is_none() && supervisor.is_none() {
+            // Who it was is nothing but the record's word.
+            return refusal.filter(|why| *why != Refusal::Over).map_or(Ok(false), Err);
+        }
+        let warranted = (job.is_some(), supervisor.is_some());
+        let tree = self.tree.get_or_insert_with(|| tree_of(holder, ending, warranted));
         let was_sent = |sent: io::Result<()>| match sent.map_err(|e| refused(&e, subject)) {
             Err(Refusal::Over) => Ok(false),
             sent => sent.map(|()| true),
@@ -166,13 +172,20 @@ impl<'a> Prey<'a> {
     }
 }
 
-fn tree_of<'a>(holder: &Holder, ending: &Ending<'a>, supervised: bool) -> Tree<'a> {
+/// The processes of a run for whose job, and for whose supervisor, there was a warrant.
+fn tree_of<'a>(
+    holder: &Holder,
+    ending: &Ending<'a>,
+    (has_job, supervised): (bool, bool),
+) -> Tree<'a> {
     let job = holder.job.clone().unwrap_or_default();
-    let leads_group = leads_group(job.pid);
+    let leads_group = has_job && leads_group(job.pid);
     let adopter = holder.supervisor.clone().filter(|_| supervised && holder.adopts_orphans);
+    // Whoever may write here can give a run the token of an earlier one, whose daemons bear that.
+    let is_its_own = has_job && bears(job.pid, ending.dir, holder.token).unwrap_or(false);
     Tree::new(tree::Run {
         dir: ending.dir,
-        token: holder.token,
+        token: Some(holder.token).filter(|_| is_its_own),
         uid: holder.uid,
         leads_group,
         job,

@@ -20,8 +20,8 @@ use crate::sys::pidfd::PidFd;
 pub struct Run<'a> {
     /// The machine that it holds, or one of them.
     pub dir: &'a MachineDir,
-    /// Its token there.
-    pub token: u64,
+    /// Its token there, by which its processes are known; `None`: nobody but the record says so.
+    pub token: Option<u64>,
     /// Whose it is: nobody else's process is its own for the sake of an environment.
     pub uid: u32,
     /// The job, whether it is over or not.
@@ -192,7 +192,7 @@ impl Roots<'_> {
         known.is_some_and(|known| known.start_ticks == stat.start_ticks)
             || self.adopter == Some(stat.parent)
             || self.group == Some(stat.group)
-            || (is_theirs() && bears(pid, dir, *token).unwrap_or(false))
+            || token.is_some_and(|token| is_theirs() && bears(pid, dir, token).unwrap_or(false))
     }
 }
 

@@ -2,6 +2,7 @@
 //! signalled.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use jobguard::identity::process::Kernel;
 use jobguard::sys::pidfd::PidFd;
@@ -16,7 +17,13 @@ pub(crate) struct Innocent(Running);
 
 impl Innocent {
     pub(crate) fn new(arena: &Arena, user: User) -> Self {
+        Self::with(arena, user, &[])
+    }
+
+    /// One with these in its environment.
+    fn with(arena: &Arena, user: User, environment: &[(&str, String)]) -> Self {
         let mut command = arena.commons.as_user(user, &[], "env");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let innocent =
             Self(Running::new(command.args(["--block-signal", "sleep", "1000"]).spawn().unwrap()));
         let comm = format!("/proc/{}/comm", innocent.pid());
@@ -127,4 +134,28 @@ fn whom_a_record_names_is_not_signalled_as_root() {
         records.len()
     );
     assert!(records.len() > 50 && probes > 200, "{} records, {probes} probes", records.len());
+}
+
+/// A daemon that an earlier run has left, and that was born with its token, is none of a run that is
+/// given that token by whoever may write here.
+#[test]
+fn whom_an_earlier_run_has_left_is_not_ended_as_root() {
+    let arena = Arena::new("a token that comes back");
+    arena.furnish("");
+    let found = fs::metadata(arena.state()).unwrap();
+    let holds = format!("m1=5@{}:{}", found.dev(), found.ino());
+    let state = arena.state().to_str().unwrap().to_owned();
+    let born = [("JOBGUARD_STATE_DIR", state), ("JOBGUARD_HOLDS", holds)];
+    let daemons = [ROOT, VICTIM].map(|user| (user, Innocent::with(&arena, user, &born)));
+    let decoy = Innocent::new(&arena, MALLORY);
+    let over = json!({ "pid": i32::MAX, "start_ticks": 1 });
+    for (user, _) in &daemons {
+        let mut lie = holder(*user, &over, &decoy.identity(), None);
+        lie["held_by"] = json!("supervisor");
+        lie["adopts_orphans"] = json!(true);
+        arena.furnish(record(&[lie]));
+        ends_soon(&mut arena.jobguard(ROOT, &["stop", "m1", "--grace", "0"])).exits(75);
+        daemons.iter().for_each(|(_, daemon)| daemon.is_unharmed());
+        decoy.is_unharmed();
+    }
 }

@@ -87,7 +87,7 @@ impl Run<'_> {
     fn tree(&self, held: &Held, known: Vec<Member>) -> Option<Tree<'_>> {
         let run = tree::Run {
             dir: &self.targets[0].dir,
-            token: held.runs[0].token,
+            token: Some(held.runs[0].token),
             uid: self.job.draft().uid,
             job: self.job.id()?.clone(),
             leads_group: self.job.group() == Group::Own,
