@@ -45,12 +45,13 @@ impl MachineDir {
         let (common, own) = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR);
         let new = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL | common;
         let had = |opened: nix::Result<OwnedFd>| match opened {
-            Err(Errno::EEXIST | Errno::ENOENT) => Ok(None),
+            Err(Errno::EEXIST | Errno::ENOENT | Errno::ELOOP) => Ok(None),
             opened => opened.map(File::from).map(Some),
         };
-        let writer = had(openat(&self.fd, name, new, own))?;
-        let reader = had(openat(&self.fd, name, OFlag::O_RDONLY | common, own))?;
-        let (Some(writer), Some(reader)) = (writer, reader) else { return Ok(None) };
+        let Some(writer) = had(openat(&self.fd, name, new, own))? else { return Ok(None) };
+        // Somebody may have put a FIFO in its place since, whose opening waits for a writer.
+        let old = OFlag::O_RDONLY | OFlag::O_NONBLOCK | common;
+        let Some(reader) = had(openat(&self.fd, name, old, own))? else { return Ok(None) };
         let is_locked = retry(|| writer.try_lock()).is_ok();
         let (made, found) = (fstat(&writer)?, fstat(&reader)?);
         let is_it = made.st_nlink == 1 && made.st_ino == found.st_ino;
