@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Judged;
 use crate::identity::verdict::{PhantomReason, Subject, Verdict};
 use crate::machine::events::What;
-use crate::machine::record::{Ending, Holder, LastRun, Lost, Record};
+use crate::machine::record::{Ending, Holder, LastRun, Lost, Record, State};
 use crate::machine::used::Used;
 use crate::sys::wait::Ended;
 
@@ -21,7 +21,9 @@ pub fn without(mut record: Record, cleared: &[Judged], now: &str) -> Record {
         }
         if let Subject::Holder(holder) = subject {
             over.insert(holder.token);
-            if holder.rerun_if_lost && is_lost(judged) {
+            // Who was to end was not lost, however that came about.
+            let is_to_end = holder.state == State::Stopping;
+            if holder.rerun_if_lost && !is_to_end && is_lost(judged) {
                 record.lost = Some(Box::new(Lost::new(holder, now)));
             }
             record.token = record.token.max(holder.token); // no later run may get it again
