@@ -98,13 +98,16 @@ pub struct Ended {
 
 impl Ending<'_> {
     /// Ends these runs, and waits until none of them holds the machine and nothing of their jobs is left;
-    /// those that it may not signal it does not wait for. Takes the grace and twice [`AFTER_KILL`] at most.
+    /// those that it may not signal it does not wait for. Takes the grace and four times [`AFTER_KILL`] at most.
     ///
     /// # Errors
     /// The machine cannot be looked at any more.
     pub fn end(&self, runs: Vec<Judged>, patience: &mut Patience) -> Result<Vec<Ended>, Error> {
         let mut preys: Vec<Prey<'_>> = runs.into_iter().map(Prey::new).collect();
-        for (signal, time) in [(Sent::Term, self.grace), (Sent::Kill, AFTER_KILL)] {
+        // The last one is for supervisors: of what is left of a job KILL may be all that it takes, and who
+        // holds the machine without a job may be stopped.
+        let rounds = [(Sent::Term, self.grace), (Sent::Kill, AFTER_KILL), (Sent::Kill, AFTER_KILL)];
+        for (signal, time) in rounds {
             let sight = self.look(&mut preys, patience)?;
             for prey in preys.iter_mut().filter(|prey| prey.is_to_end()) {
                 prey.pursue(signal, self, &sight);
