@@ -90,8 +90,10 @@ impl<'a> Prey<'a> {
         let now = sight.holding().find(|found| found.subject.token() == token);
         let subject = now.map_or(&self.ended.run.subject, |now| &now.subject).clone();
         match self.send(&subject, signal, ending) {
-            Ok(true) => self.ended.signals.push(signal),
-            Ok(false) => {}
+            Ok(true) if self.ended.signals.last() != Some(&signal) => {
+                self.ended.signals.push(signal);
+            }
+            Ok(_) => {}
             Err(refusal) => self.ended.fate = Fate::Refused(refusal),
         }
     }
@@ -179,7 +181,7 @@ fn tree_of<'a>(
     (has_job, supervised): (bool, bool),
 ) -> Tree<'a> {
     let job = holder.job.clone().unwrap_or_default();
-    let leads_group = has_job && leads_group(job.pid);
+    let leads_group = leads_group(job.pid);
     let adopter = holder.supervisor.clone().filter(|_| supervised && holder.adopts_orphans);
     // Whoever may write here can give a run the token of an earlier one, whose daemons bear that.
     let is_its_own = has_job && bears(job.pid, ending.dir, holder.token).unwrap_or(false);

@@ -76,9 +76,14 @@ impl Again {
         self.go(Step::Unlocking { granted }, Act::Unlock)
     }
 
-    /// Only as long as the machine is still ours, and nobody wants us to end.
+    /// Only as long as the machine is ours alone, and nobody wants us to end.
     fn decide(&mut self, seen: Seen) -> Next<Outcome> {
         let ours = |holder: &Holder| holder.token == self.token && holder.state != State::Stopping;
+        // It was the earlier attempt's, beside which this one would not be either.
+        let inner = |holder: &Holder| holder.parent == Some(self.token);
+        if seen.record.holders.iter().any(inner) {
+            return self.unlock(false);
+        }
         match seen.record.holders.iter().position(ours) {
             Some(place) => {
                 self.seen = Some((Box::new(seen.record), place));
@@ -154,7 +159,14 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        for record in [stopping, seen(&[(8, Verdict::Live)]), seen(&[])] {
+        let nested = match seen(&[(7, Verdict::Live), (8, Verdict::Live)]) {
+            Answer::Seen(mut seen) => {
+                seen.record.holders[1].parent = Some(7);
+                Answer::Seen(seen)
+            }
+            other => panic!("{other:?}"),
+        };
+        for record in [stopping, nested, seen(&[(8, Verdict::Live)]), seen(&[])] {
             let mut again = Again::new(7);
             act(&mut again, Answer::Begin);
             act(&mut again, Answer::Done);

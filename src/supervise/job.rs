@@ -129,7 +129,8 @@ impl Job {
 
     /// Removes what was kept: it need not be repeated.
     pub fn forget(&mut self) {
-        if let (Some(_), Some((dir, memo))) = (self.memo.take(), &self.rerun) {
+        if let (Some(kept), Some((dir, memo))) = (self.memo.take(), &self.rerun) {
+            kept.empty();
             dir.forget_memo(memo.token);
         }
     }
@@ -256,10 +257,11 @@ impl Job {
     /// How its process group relates to ours by now: timeout(1) and interactive shells make
     /// themselves leaders of their own.
     pub fn group(&self) -> Group {
-        match getpgid(Some(Pid::from_raw(self.pid()))) {
+        let Some(child) = &self.child else { return self.setting.group };
+        match getpgid(Some(Pid::from_raw(child.pid()))) {
             Ok(group) if group == getpgrp() => Group::Shared,
-            Ok(_) if self.child.is_some() => Group::Own,
-            Ok(_) | Err(_) => self.setting.group,
+            Ok(_) => Group::Own,
+            Err(_) => self.setting.group,
         }
     }
 
@@ -388,6 +390,7 @@ impl Job {
 #[allow(unsafe_code, reason = "what it asks for is a fact about the whole program")]
 fn fork(image: &Image, setup: Setup<'_>) -> io::Result<Child> {
     // SAFETY: the only other thread of this program waits for a contended machine lock
-    // (machine/lock.rs), and is joined when that is taken; a claim that times out does not fork.
+    // (machine/lock.rs), and is joined when that is taken. If it timed out earlier in this run, it is
+    // asleep in flock(2), where it holds nothing that the child could wait for.
     unsafe { fork_gated(image, setup) }
 }

@@ -62,6 +62,8 @@ impl RetryOn {
         match ended {
             _ if overran => self.timeout,
             Ended::Exited(code) => self.codes.iter().any(|codes| codes.contains(&(code as u8))),
+            // A key, which reaches a job in the foreground, and not us beside it: somebody wants it to end.
+            Ended::Signaled(libc::SIGINT | libc::SIGQUIT) => false,
             Ended::Signaled(_) => self.signal,
             Ended::Unseen => false,
         }
@@ -98,6 +100,7 @@ mod tests {
     #[case("1", Ended::Signaled(1), false, false)]
     #[case("signal", Ended::Signaled(9), false, true)]
     #[case("signal", Ended::Signaled(15), true, false)] // it was the time limit's
+    #[case("signal", Ended::Signaled(libc::SIGINT), false, false)]
     #[case("timeout", Ended::Exited(0), true, true)]
     #[case("timeout", Ended::Signaled(15), false, false)]
     fn ends(#[case] on: &str, #[case] ended: Ended, #[case] overran: bool, #[case] again: bool) {

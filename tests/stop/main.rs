@@ -156,8 +156,12 @@ fn a_job_whose_supervisor_does_not_see_its_end(
     let who = holder(&sandbox);
     let over = format!("m1: cleared {}, stopping): STALE ({reason})", who.trim_end_matches(')'));
     let done = stop(&sandbox, &[]).exits(0).says(&over);
-    let first = format!("m1: stopped {who} with TERM\nm1: free (last run ended unseen at ");
+    let first = format!("m1: stopped {who} with TERM\nm1: free (last run ");
     assert!(done.stdout().starts_with(&first), "{done:?}");
+    // Whoever waited for it was told how it ended, where the kernel tells that.
+    assert!(
+        ["ended unseen", "was killed by signal 15"].iter().any(|how| done.stdout().contains(how))
+    );
     assert_eq!(sandbox.record("m1")["holders"], json!([]));
 }
 

@@ -79,12 +79,19 @@ pub struct RerunArgs {
 
     /// Environment variables to keep for that, beside PATH, HOME, USER, LOGNAME, SHELL, TMPDIR, TZ, LANG
     /// and LC_*; in a file that only you may read.
-    #[arg(long, value_name = "NAME,...", requires = "rerun_if_lost", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,...", requires = "rerun_if_lost", value_delimiter = ',', value_parser = variable)]
     pub rerun_env: Vec<OsString>,
 
     /// The lost run that this one repeats; for `rerun` to use.
     #[arg(long, value_name = "TOKEN", hide = true)]
     pub repeat_of: Option<u64>,
+}
+
+fn variable(name: &str) -> Result<OsString, String> {
+    if name.is_empty() || name.contains('=') {
+        return Err(format!("'{name}' is no name of an environment variable"));
+    }
+    Ok(name.into())
 }
 
 fn retries(text: &str) -> Result<u32, String> {

@@ -110,6 +110,13 @@ impl Run<'_> {
             run.lifeline = transaction.lifeline;
         }
         let granted = |outcome| matches!(outcome, claim::Outcome::Granted { .. });
-        Ok(outcomes?.into_iter().all(granted))
+        let begun = outcomes?.into_iter().all(granted);
+        if !begun {
+            output::message(format!(
+                "{}: not tried again: this run is to end, or one within it goes on",
+                self.names()
+            ));
+        }
+        Ok(begun)
     }
 }

@@ -31,7 +31,14 @@ const MAX_BYTES: u64 = 32 << 20;
 /// A memo that is kept as long as its run goes on. It is locked (flock(2)), so that others leave it alone.
 #[derive(Debug)]
 pub struct Kept {
-    _lock: File,
+    file: File,
+}
+
+impl Kept {
+    /// Empties it, wherever it is by now: nobody can bring it back.
+    pub fn empty(self) {
+        let _ = retry(|| self.file.set_len(0)); // it is removed as well
+    }
 }
 
 impl MachineDir {
@@ -40,7 +47,7 @@ impl MachineDir {
         self.sweep_left(MEMO);
         let name = name(memo.token);
         let written = self.write_memo(&name, memo).map_err(self.cannot("write", &name));
-        written.map(|lock| Kept { _lock: lock })
+        written.map(|file| Kept { file })
     }
 
     fn write_memo(&self, name: &str, memo: &Memo) -> io::Result<File> {
@@ -83,6 +90,9 @@ impl MachineDir {
             return Err(Error::State(format!(
                 "'{path}' may be somebody else's word: what it says is not run"
             )));
+        }
+        if stat.st_size == 0 {
+            return Ok(None); // its run has emptied it
         }
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(self.cannot("read", &name))?;
