@@ -1,9 +1,9 @@
 //! Changing what the record says of a run that goes on: that it is to end, tries again, drains.
 
-use super::rewrite::next_revision;
-use super::{Act, Answer, Next, Protocol, Seen};
+use super::Seen;
+use super::edit::{Edit, Editing};
 use crate::machine::events::What;
-use crate::machine::record::{Leftover, State};
+use crate::machine::record::{Leftover, Record, State};
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,80 +27,55 @@ pub struct Change {
     pub leftovers: Vec<Leftover>,
 }
 
-/// A change under way.
+/// A change of a run that goes on.
+pub type Amend = Editing<Amendment>;
+
+/// What is changed of which run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Amend {
-    step: Step,
+pub struct Amendment {
     token: u64,
     change: Change,
-    events: Vec<(u64, What)>,
+    events: Vec<What>,
     outcome: Outcome,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Step {
-    Start,
-    Locking,
-    Reading,
-    Putting,
-    Logging,
-    Unlocking,
-    Over,
 }
 
 impl Amend {
     /// A change of the run `token`, and the events that tell of it if it is made.
     pub fn new(token: u64, change: Change, events: Vec<What>) -> Self {
-        let events = events.into_iter().map(|what| (token, what)).collect();
-        Self { step: Step::Start, token, change, events, outcome: Outcome::Done }
+        Self::of(Amendment { token, change, events, outcome: Outcome::Done })
     }
 }
 
-impl Protocol for Amend {
+impl Edit for Amendment {
     type Outcome = Outcome;
 
-    fn next(&mut self, answer: Answer) -> Next<Outcome> {
-        match (std::mem::replace(&mut self.step, Step::Over), answer) {
-            (Step::Start, Answer::Begin) => self.go(Step::Locking, Act::Lock),
-            (Step::Locking, Answer::Done) | (Step::Putting, Answer::Changed) => {
-                self.go(Step::Reading, Act::Read)
-            }
-            (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
-            (Step::Putting, Answer::Done) => self.log(),
-            (Step::Logging, Answer::Done) => self.go(Step::Unlocking, Act::Unlock),
-            (Step::Unlocking, Answer::Done) => Next::Finish(self.outcome),
-            _ => Next::Finish(Outcome::Misled),
-        }
-    }
-}
+    const MISLED: Outcome = Outcome::Misled;
 
-impl Amend {
-    fn go(&mut self, step: Step, act: Act) -> Next<Outcome> {
-        self.step = step;
-        Next::Do(act)
-    }
-
-    fn log(&mut self) -> Next<Outcome> {
-        let events = std::mem::take(&mut self.events);
-        self.go(Step::Logging, Act::Log(events))
-    }
-
-    fn decide(&mut self, seen: Seen) -> Next<Outcome> {
+    fn decide(&mut self, seen: Seen) -> Option<Record> {
         let mut record = seen.record;
         let Some(run) = record.holders.iter_mut().find(|run| run.token == self.token) else {
             self.outcome = Outcome::TakenOver;
-            self.events.clear();
-            return self.log();
+            return None;
         };
         // Whoever said that it is to end means every attempt of it.
         if run.state == State::Stopping {
             self.outcome = Outcome::Stopping;
-            self.events.clear();
         } else {
             run.state = self.change.state;
         }
         run.leftovers.clone_from(&self.change.leftovers);
-        self.go(Step::Putting, Act::Put(next_revision(record)))
+        Some(record)
+    }
+
+    fn events(&mut self) -> Vec<(u64, What)> {
+        match self.outcome {
+            Outcome::Done => self.events.drain(..).map(|what| (self.token, what)).collect(),
+            Outcome::Stopping | Outcome::TakenOver | Outcome::Misled => Vec::new(),
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
     }
 }
 
@@ -109,6 +84,7 @@ mod tests {
     use super::*;
     use crate::identity::verdict::Verdict;
     use crate::protocol::fixtures::{act, end, logged, put, seen};
+    use crate::protocol::{Act, Answer};
 
     fn reading(state: State) -> Amend {
         let mut amend = Amend::new(7, Change { state, leftovers: Vec::new() }, Vec::new());

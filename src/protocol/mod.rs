@@ -1,16 +1,18 @@
 //! The protocol, as pure steps: who may take, release or clear a machine, and in which order.
 //!
-//! [`claim::Claim`], [`release::Release`], [`clear::Clear`], [`withdraw::Withdraw`], [`again::Again`], [`amend::Amend`],
-//! [`take_over::TakeOver`] and [`note::Note`] are machines without I/O: each is told the [`Answer`] to its last [`Act`] and says the next;
-//! [`claims::Claims`] runs claims, or further attempts, of several machines as one. [`crate::transaction`] executes the
-//! acts on the real state directory; a model can execute them on an imagined one. The order of the
-//! acts *is* the protocol, and it stands here and nowhere else.
+//! [`claim::Claim`], [`again::Again`], [`take_over::TakeOver`], [`clear::Clear`] and [`note::Note`] are
+//! machines without I/O, and so are [`release::Release`], [`withdraw::Withdraw`] and [`amend::Amend`], which
+//! share their steps ([`edit`]): each is told the [`Answer`] to its last [`Act`] and says the next.
+//! [`claims::Claims`] runs claims, or further attempts, of several machines as one.
+//! [`crate::transaction`] executes the acts on the real state directory; a model can execute them on an
+//! imagined one. The order of the acts *is* the protocol, and it stands here and nowhere else.
 
 pub mod again;
 pub mod amend;
 pub mod claim;
 pub mod claims;
 pub mod clear;
+pub mod edit;
 pub mod note;
 pub mod release;
 pub mod rewrite;

@@ -1,7 +1,8 @@
 //! Giving a machine back, after its job is over and before it is reaped.
 
-use super::rewrite::{next_revision, without_run};
-use super::{Act, Answer, Next, Protocol, Seen};
+use super::edit::{Edit, Editing};
+use super::rewrite::without_run;
+use super::{Act, Seen};
 use crate::machine::argument::Argument;
 use crate::machine::events::What;
 use crate::machine::record::{LastRun, Record};
@@ -18,9 +19,11 @@ pub enum Outcome {
 }
 
 /// A release under way.
+pub type Release = Editing<Ended>;
+
+/// A run that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Release {
-    step: Step,
+pub struct Ended {
     token: u64,
     /// How it ended; `None`: it never began.
     run: Option<LastRun>,
@@ -28,83 +31,61 @@ pub struct Release {
     event: Option<What>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Step {
-    Start,
-    Locking,
-    Reading,
-    Putting,
-    Logging,
-    Unlinking,
-    Unlocking,
-    Closing,
-    Over,
-}
-
 impl Release {
     /// The release of the run that ended like this.
     pub fn new(run: LastRun) -> Self {
-        Self { run: Some(run.clone()), ..Self::of_none(run.token) }
+        Self::of(Ended::new(run.token, Some(run)))
     }
 
     /// Takes back a run that never began: nothing is left to show that it was there.
     pub fn of_none(token: u64) -> Self {
-        let (step, outcome) = (Step::Start, Outcome::Released);
-        Self { step, token, run: None, outcome, event: None }
+        Self::of(Ended::new(token, None))
     }
 }
 
-impl Protocol for Release {
+impl Ended {
+    fn new(token: u64, run: Option<LastRun>) -> Self {
+        Self { token, run, outcome: Outcome::Released, event: None }
+    }
+}
+
+impl Edit for Ended {
     type Outcome = Outcome;
 
-    fn next(&mut self, answer: Answer) -> Next<Outcome> {
-        match (std::mem::replace(&mut self.step, Step::Over), answer) {
-            (Step::Start, Answer::Begin) => self.go(Step::Locking, Act::Lock),
-            (Step::Locking, Answer::Done) | (Step::Putting, Answer::Changed) => {
-                self.go(Step::Reading, Act::Read)
-            }
-            (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
-            (Step::Putting, Answer::Done) => self.log(),
-            (Step::Logging, Answer::Done) if self.outcome == Outcome::Released => {
-                self.go(Step::Unlinking, Act::Unlink(vec![self.token]))
-            }
-            (Step::Logging | Step::Unlinking, Answer::Done) => {
-                self.go(Step::Unlocking, Act::Unlock)
-            }
-            // Unlinked first, so nobody can feel it slack and take that for a crash.
-            (Step::Unlocking, Answer::Done) => self.go(Step::Closing, Act::CloseLifeline),
-            (Step::Closing, Answer::Done) => Next::Finish(self.outcome),
-            _ => Next::Finish(Outcome::Misled),
-        }
-    }
-}
+    const MISLED: Outcome = Outcome::Misled;
 
-impl Release {
-    fn go(&mut self, step: Step, act: Act) -> Next<Outcome> {
-        self.step = step;
-        Next::Do(act)
-    }
-
-    fn decide(&mut self, seen: Seen) -> Next<Outcome> {
+    fn decide(&mut self, seen: Seen) -> Option<Record> {
         let Some(command) = command_of(&seen.record, self.token) else {
             // Whatever the record says now is somebody else's: touch nothing but the log.
             self.outcome = Outcome::TakenOver;
             self.event = self.run.clone().map(|run| What::EndedUnrecorded { run });
-            return self.log();
+            return None;
         };
-        let record = match self.run.clone() {
+        Some(match self.run.clone() {
             None => without_run(seen.record, self.token),
             Some(run) => {
                 self.event = Some(What::Ended { run: run.clone(), command });
                 released(seen.record, run)
             }
-        };
-        self.go(Step::Putting, Act::Put(next_revision(record)))
+        })
     }
 
-    fn log(&mut self) -> Next<Outcome> {
-        let events = self.event.iter().map(|what| (self.token, what.clone())).collect();
-        self.go(Step::Logging, Act::Log(events))
+    fn events(&mut self) -> Vec<(u64, What)> {
+        self.event.take().map(|what| (self.token, what)).into_iter().collect()
+    }
+
+    fn afterwards(&self) -> Vec<Act> {
+        match self.outcome {
+            // Unlinked first, so nobody can feel it slack and take that for a crash.
+            Outcome::Released => {
+                vec![Act::Unlink(vec![self.token]), Act::Unlock, Act::CloseLifeline]
+            }
+            Outcome::TakenOver | Outcome::Misled => vec![Act::Unlock, Act::CloseLifeline],
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome
     }
 }
 

@@ -1,7 +1,7 @@
 //! Going away without having had the machine: counted and logged, so that nothing is silent.
 
-use super::rewrite::next_revision;
-use super::{Act, Answer, Judged, Next, Protocol, Seen};
+use super::edit::{Edit, Editing};
+use super::{Judged, Seen};
 use crate::identity::verdict::{Subject, Verdict};
 use crate::machine::argument::Argument;
 use crate::machine::events::{What, Why};
@@ -10,38 +10,30 @@ use crate::machine::record::Record;
 pub use super::note::Outcome;
 
 /// A withdrawal under way.
+pub type Withdraw = Editing<Withdrawal>;
+
+/// Who goes away, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Withdraw {
-    step: Step,
+pub struct Withdrawal {
     why: Why,
     command: Vec<Argument>,
     /// The run that was in the way; 0 when none was.
     token: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Step {
-    Start,
-    Locking,
-    Reading,
-    Putting,
-    Logging,
-    Unlocking,
-    Over,
-}
-
 impl Withdraw {
     /// The withdrawal of somebody who would have run this.
     pub fn new(why: Why, command: Vec<Argument>) -> Self {
-        Self { step: Step::Start, why, command, token: 0 }
+        Self::of(Withdrawal { why, command, token: 0 })
     }
+}
 
-    fn go(&mut self, step: Step, act: Act) -> Next<Outcome> {
-        self.step = step;
-        Next::Do(act)
-    }
+impl Edit for Withdrawal {
+    type Outcome = Outcome;
 
-    fn decide(&mut self, seen: Seen) -> Next<Outcome> {
+    const MISLED: Outcome = Outcome::Misled;
+
+    fn decide(&mut self, seen: Seen) -> Option<Record> {
         self.token = seen.judged.first().map_or(0, |judged| judged.subject.token());
         // A record that is not ours to write, or may be written by another host, keeps what it says:
         // a counter is not worth a risk.
@@ -49,34 +41,16 @@ impl Withdraw {
             matches!(judged.subject, Subject::Holder(_))
                 && !matches!(judged.judgement.verdict, Verdict::Unverifiable(_))
         };
-        match seen.judged.iter().all(ours) {
-            true => self.go(Step::Putting, Act::Put(next_revision(counted(seen.record, self.why)))),
-            false => self.log(),
-        }
+        seen.judged.iter().all(ours).then(|| counted(seen.record, self.why))
     }
 
-    fn log(&mut self) -> Next<Outcome> {
+    fn events(&mut self) -> Vec<(u64, What)> {
         let command = std::mem::take(&mut self.command);
-        let what = What::NotRun { why: self.why, command };
-        self.go(Step::Logging, Act::Log(vec![(self.token, what)]))
+        vec![(self.token, What::NotRun { why: self.why, command })]
     }
-}
 
-impl Protocol for Withdraw {
-    type Outcome = Outcome;
-
-    fn next(&mut self, answer: Answer) -> Next<Outcome> {
-        match (std::mem::replace(&mut self.step, Step::Over), answer) {
-            (Step::Start, Answer::Begin) => self.go(Step::Locking, Act::Lock),
-            (Step::Locking, Answer::Done) | (Step::Putting, Answer::Changed) => {
-                self.go(Step::Reading, Act::Read)
-            }
-            (Step::Reading, Answer::Seen(seen)) => self.decide(*seen),
-            (Step::Putting, Answer::Done) => self.log(),
-            (Step::Logging, Answer::Done) => self.go(Step::Unlocking, Act::Unlock),
-            (Step::Unlocking, Answer::Done) => Next::Finish(Outcome::Done),
-            _ => Next::Finish(Outcome::Misled),
-        }
+    fn outcome(&self) -> Outcome {
+        Outcome::Done
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::identity::verdict::Verdict;
 use crate::machine::record::{Ending, Unknown};
 use crate::machine::used::Used;
+use crate::protocol::Answer;
 use crate::protocol::fixtures::{NOW, act, end, logged, put, seen};
 
 fn reading() -> Release {

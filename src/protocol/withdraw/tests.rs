@@ -5,6 +5,7 @@ use rstest::rstest;
 use super::*;
 use crate::identity::verdict::Judgement;
 use crate::protocol::fixtures::{act, end, put, seen};
+use crate::protocol::{Act, Answer};
 
 fn withdrawing(why: Why) -> Withdraw {
     let mut withdraw = Withdraw::new(why, vec![Argument("x".into())]);
