@@ -155,6 +155,11 @@ impl<'a> Wakers<'a> {
         self.timeout = self.timeout.min(limit);
     }
 
+    /// Not longer than until then.
+    pub fn at_the_latest(&mut self, until: Instant) {
+        self.at_most(until.saturating_duration_since(Instant::now()));
+    }
+
     /// Until whoever owns this lifeline lets go.
     pub fn lifeline(&mut self, lifeline: &'a OwnedFd) {
         self.fds.push((lifeline.as_fd(), Interest::Closed));
@@ -194,7 +199,7 @@ impl<'a> Wakers<'a> {
     /// would have done to the job that it stands for.
     pub fn sleep(mut self, until: Option<Instant>, mask: SignalSet) -> Result<(), Error> {
         if let Some(until) = until {
-            self.at_most(until.saturating_duration_since(Instant::now()));
+            self.at_the_latest(until);
         }
         self.sleep_under(mask)
             .map_err(Error::io("wait for the machine"))?

@@ -73,7 +73,7 @@ fn a_cycle_does_not_lead_through_those_who_are_away() {
 /// Two runs of one job that wait for the same: neither takes the other for the one to blame.
 #[test]
 fn two_of_one_job_close_a_cycle() {
-    for _ in 0..10 {
+    for _ in 0..4 {
         let troupe = Troupe::new();
         let (a, c) = (troupe.hold("a", &A), troupe.hold("c", &C));
         let mut first = troupe.queue_inside(&c, "first", &A);
@@ -81,7 +81,7 @@ fn two_of_one_job_close_a_cycle() {
         let mut two = [(); 2].map(|()| Member::start(&mut troupe.inside(&a, "two", &C)));
         let ends = two.each_mut().map(|member| member.result().0);
         assert_eq!(ends, [Some(75); 2]);
-        assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+        assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
         a.ends();
         first.begins();
         first.ends();

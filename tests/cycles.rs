@@ -1,4 +1,4 @@
-//! Jobs that wait for what each other holds: who closes the cycle is told, at once.
+//! Jobs that wait for what each other holds: who closes the cycle is told, and soon.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 #![allow(clippy::print_stdout, reason = "what was covered, in numbers")]
 
@@ -16,12 +16,12 @@ const A: [&str; 2] = ["-m", "a"];
 const B: [&str; 2] = ["-m", "b"];
 const C: [&str; 2] = ["-m", "c"];
 
-/// A run inside the job of `outer` is refused at once.
+/// A run inside the job of `outer` is refused, once the cycle was seen for a while.
 #[track_caller]
 fn refused(troupe: &Troupe, outer: &Member, options: &[&str]) -> Done {
     let before = Instant::now();
     let done = run(&mut troupe.inside(outer, "refused", options)).exits(75).says("close a cycle");
-    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
     done
 }
 
@@ -194,7 +194,7 @@ fn a_slot_that_comes_free_closes_no_cycle() {
 #[test]
 fn two_at_the_same_moment() {
     let mut both = 0;
-    for _ in 0..20 {
+    for _ in 0..8 {
         let troupe = Troupe::new();
         let holders = [troupe.hold("a", &A), troupe.hold("b", &B)];
         let inner = [(0, &B), (1, &A)].map(|(n, wanted)| {
@@ -204,7 +204,7 @@ fn two_at_the_same_moment() {
         both += u32::from(one_gives_way(holders, inner));
         troupe.log.together(|all| all.len() <= 3);
     }
-    println!("both were refused in {both} of 20");
+    println!("both were refused in {both} of 8");
 }
 
 /// Of two who wait for each other one is refused; then his outer run ends, and the other goes on.
@@ -233,7 +233,7 @@ fn two_readers_who_want_to_be_writers() {
     let mut first = troupe.queue_inside(&one, "w1", &M1);
     let before = Instant::now();
     let refused = run(&mut troupe.inside(&two, "w2", &M1)).exits(75).says("close a cycle");
-    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
     let refused = refused.says(&format!("m1 (token {})", two.token));
     refused.says(&format!("PID {}", one.job));
     two.ends();
@@ -249,7 +249,7 @@ fn two_readers_who_want_to_be_writers() {
 #[test]
 fn two_readers_who_want_to_be_writers_at_the_same_moment() {
     let mut both = 0;
-    for _ in 0..20 {
+    for _ in 0..8 {
         let troupe = Troupe::new();
         let holders = [troupe.hold("r1", &SHARED), troupe.hold("r2", &SHARED)];
         let inner = [0, 1].map(|n| {
@@ -259,7 +259,7 @@ fn two_readers_who_want_to_be_writers_at_the_same_moment() {
         both += u32::from(one_gives_way(holders, inner));
         troupe.log.together(|all| !all.contains(&"w") || all.len() == 2);
     }
-    println!("both were refused in {both} of 20");
+    println!("both were refused in {both} of 8");
 }
 
 /// A reader whose job wants the machine for itself waits for the other readers, if they don't.

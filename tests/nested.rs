@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::process::Command;
+
 use rstest::rstest;
 use support::troupe::{Member, Troupe};
-use support::{JOBGUARD, Stray, run};
+use support::{JOBGUARD, Running, Stray, run};
 
 const M1: [&str; 2] = ["-m", "m1"];
 
@@ -195,20 +197,55 @@ fn who_waits_inside_a_run_that_ends_moves_to_the_queue_outside(
     inner.ends();
     before.begins();
     before.let_go();
-    assert_eq!(before.result().0, Some(0));
+    let ends_well = |member: &mut Member| {
+        let (code, said) = member.result();
+        assert_eq!(code, Some(0), "{said}");
+    };
+    ends_well(&mut before);
     for member in &mut moved {
         // In whichever order they have noticed.
         member.let_go();
     }
-    for mut member in moved {
-        assert_eq!(member.result().0, Some(0));
-    }
+    moved.iter_mut().for_each(ends_well);
     after.begins();
     after.ends();
     let order = troupe.log.order();
     assert_eq!((&*order[2], &*order[7]), ("before", "after"), "{order:?}");
     let may = |all: &[&str]| all.len() <= 1 || all == ["outer", "inner"];
     assert_eq!(troupe.log.together(may).0, 8);
+}
+
+/// Between the record without it and the end of its lifeline a release looks like a holder whom no record
+/// names. Those of its job who wait outside by then do not wait for themselves.
+#[test]
+fn who_is_about_to_let_go_closes_no_cycle() {
+    let troupe = Troupe::new();
+    let mut outer = troupe.hold("outer", &M1);
+    let mut inner = Member::start(&mut troupe.inside(&outer, "inner", &M1));
+    inner.begins();
+    let mut before = troupe.queue("before", &M1);
+    let mut moved = troupe.queue_inside(&outer, "moved", &M1);
+    // The release begins when they have moved, and is in the middle when a second is over.
+    let pid = outer.guard.pid();
+    let mut slow = Command::new("strace");
+    slow.args(["-qq", "-o", "/dev/null", "-e", "trace=flock,unlinkat", "-p", &pid.to_string()]);
+    slow.args(["-e", "inject=flock:delay_enter=900000"]);
+    slow.args(["-e", "inject=unlinkat:delay_enter=400000:when=1"]);
+    let mut slow = Running::start(&mut slow);
+    support::until("it is traced", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        !status.contains("TracerPid:\t0\n")
+    });
+    outer.let_go();
+    assert_eq!(outer.result(), (Some(0), String::new()));
+    slow.wait();
+    assert_eq!(queue(&troupe), [waits_as("before", ""), waits_as("moved", "")]);
+    inner.ends();
+    for last in [&mut before, &mut moved] {
+        last.begins();
+        last.let_go();
+        assert_eq!(last.result(), (Some(0), String::new()));
+    }
 }
 
 /// The outer run is killed, supervisor and job: what it leaves is cleared, its inner run stays.

@@ -106,8 +106,9 @@ fn try_run(plan: &RunPlan) -> Result<Exit, Error> {
         notifier,
     };
     let job = Job::new(origin, draft, setting).kept_in(memo(plan, &state)?).writing_to(file);
-    let (state, told, contended) = (&state, false, false);
-    let mut run = Run { plan, state, targets, observer: &observer, job, told, contended };
+    let (state, observer) = (&state, &observer);
+    let (told, contended, closed) = (false, false, None);
+    let mut run = Run { plan, state, targets, observer, job, told, contended, closed };
 
     let Claimed::Held(mut held) = run.claim()? else { return Ok(Exit::Code(0)) };
     run.confirm(&mut held)?;
@@ -151,6 +152,8 @@ struct Run<'a> {
     told: bool,
     /// A machine was not to be had at once.
     contended: bool,
+    /// Our wait seems to close a cycle: when that is proven, if it is seen until then.
+    closed: Option<Instant>,
 }
 
 /// One of the machines that the job must have.

@@ -6,16 +6,20 @@
 //! time, found by taking away who is not until nothing changes. Whoever is blocked in there only with his
 //! own ticket has closed the cycle, and goes.
 //!
-//! Every waiter looks after its ticket is there to be seen, so the last to close a cycle sees it; two
-//! that close it at the same moment may both.
+//! Every waiter looks after its ticket is there to be seen, so the last to close a cycle sees it.
+//!
+//! Nobody sees all machines at one moment: a run may seem to hold what it has just let go. But a cycle
+//! stays, so it must be seen for a while; of two that close it at the same moment the younger one's while is
+//! shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::Run;
 use super::outlook::Outlook;
 use crate::error::Error;
 use crate::identity::observe::{Observed, Patience};
-use crate::identity::verdict::{Subject, Verdict};
+use crate::identity::verdict::{GRACE, Subject, Verdict};
 use crate::look::look;
 use crate::machine::name::MachineName;
 use crate::machine::state_dir::Missing;
@@ -26,6 +30,13 @@ use crate::report::human;
 
 /// A run of a machine.
 type Hold = (MachineName, u64);
+
+/// A cycle that our wait seems to close.
+pub(super) struct Cycle {
+    why: String,
+    /// For how long it must be seen.
+    proof: Duration,
+}
 
 /// A machine on which somebody waits who is part of a job.
 struct Site {
@@ -38,8 +49,19 @@ struct Site {
 }
 
 impl Run<'_> {
-    /// Says whom our wait would make wait for himself, if anybody.
-    pub(super) fn cycle(&self, outlooks: &[Outlook]) -> Result<Option<String>, Error> {
+    /// Says whom our wait makes wait for himself, if anybody, once that is proven.
+    pub(super) fn proven_cycle(&mut self, outlooks: &[Outlook]) -> Result<Option<String>, Error> {
+        let Some(cycle) = self.cycle(outlooks)? else {
+            self.closed = None;
+            return Ok(None);
+        };
+        let now = Instant::now();
+        let proven = self.closed.map_or(now + cycle.proof, |proven| proven.min(now + cycle.proof));
+        self.closed = Some(proven);
+        Ok((now >= proven).then_some(cycle.why))
+    }
+
+    fn cycle(&self, outlooks: &[Outlook]) -> Result<Option<Cycle>, Error> {
         let Some(innermost) = self.job.holds().all().last() else { return Ok(None) };
         let sites = self.sites()?;
         // All that our job waits for: of two runs that it has started each would else take the other for
@@ -58,10 +80,14 @@ impl Run<'_> {
             let held = human::held_by(target.name(), &holder.subject, &holder.judgement);
             let member = |(machine, token): &Hold| format!("{machine} (token {token})");
             let members: Vec<String> = stuck.difference(&others).map(member).collect();
-            return Ok(Some(format!(
+            let why = format!(
                 "{held}: waiting for it would close a cycle: the jobs of {} would wait for each other",
                 members.join(", ")
-            )));
+            );
+            let youngest = stuck.difference(&others).max_by_key(|(_, token)| *token);
+            let is_ours = youngest.is_some_and(|hold| self.job.holds().all().contains(hold));
+            let proof = if is_ours { GRACE } else { GRACE * 2 };
+            return Ok(Some(Cycle { why, proof }));
         }
         Ok(None)
     }

@@ -76,8 +76,10 @@ impl Run<'_> {
                     Replaced::Not(why) => return Ok(Turn::Hopeless(why, outlooks)),
                 }
             }
-            let own = self.own(&outlooks);
-            if let Some(why) = own.map_or_else(|| self.cycle(&outlooks), |why| Ok(Some(why)))? {
+            if let Some(why) = self.own(&outlooks) {
+                return Ok(Turn::Hopeless(why, outlooks));
+            }
+            if let Some(why) = self.proven_cycle(&outlooks)? {
                 return Ok(Turn::Hopeless(why, outlooks));
             }
             self.tell(&outlooks);
@@ -104,6 +106,7 @@ impl Run<'_> {
     fn sleep(&mut self, outlooks: &[Outlook], until: Option<Instant>) -> Result<(), Error> {
         let mut wakers = Wakers::default();
         self.job.adopted().iter().for_each(|process| wakers.processes(process.handles()));
+        self.closed.iter().for_each(|proven| wakers.at_the_latest(*proven));
         let first = outlooks.iter().position(|outlook| !outlook.is_due());
         let first = first.or(outlooks.iter().position(|outlook| !outlook.is_ready()));
         for (index, target) in self.targets.iter_mut().enumerate() {
