@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use super::host::{Host, INITIAL_PID_NS};
 use super::process::{Kernel, Look, ProcessId, Sighting};
 use crate::error::plain;
+use crate::sys::procfs;
 use crate::sys::retry::retry;
 
 /// The processes of a namespace that are visible from here.
@@ -51,11 +52,8 @@ impl Inside {
         if hides_processes()? {
             self.incomplete = Some("/proc hides processes (hidepid)".to_owned());
         }
-        for entry in retry(|| fs::read_dir("/proc"))? {
-            let name = entry?.file_name();
-            let pid = name.to_str().and_then(|name| name.parse::<i32>().ok());
-            // The first process of our own namespace is in no other, and may not want to be seen.
-            let Some(pid) = pid.filter(|pid| *pid != 1) else { continue };
+        // The first process of our own namespace is in no other, and may not want to be seen.
+        for pid in procfs::pids()?.into_iter().filter(|pid| *pid != 1) {
             match inner_pid(pid, pid_ns) {
                 Ok(Some(inner)) => drop(self.ours.insert(inner, pid)),
                 Ok(None) => {}
@@ -89,9 +87,7 @@ fn inner_pid(pid: i32, pid_ns: u64) -> io::Result<Option<i32>> {
     if retry(|| fs::metadata(format!("/proc/{pid}/ns/pid")))?.ino() != pid_ns {
         return Ok(None);
     }
-    let status = fs::read(format!("/proc/{pid}/status"))?;
-    let status = String::from_utf8_lossy(&status);
-    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let pids = procfs::field(&format!("/proc/{pid}/status"), "NSpid")?;
     Ok(pids.and_then(|pids| pids.split_ascii_whitespace().next_back()?.parse().ok()))
 }
 
@@ -102,8 +98,7 @@ fn is_gone(error: &io::Error) -> bool {
 
 /// Whether `/proc` is mounted so that it shows nobody but ourselves to some (proc(5), `hidepid`).
 fn hides_processes() -> io::Result<bool> {
-    let mounts = fs::read("/proc/self/mounts")?;
-    let mounts = String::from_utf8_lossy(&mounts);
+    let mounts = procfs::read_text("/proc/self/mounts")?;
     Ok(mounts.lines().any(|line| {
         let mut fields = line.split(' ').skip(1);
         fields.next() == Some("/proc") && line.contains("hidepid=")

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::machine::holds::{Holds, dir_id};
 use crate::machine::store::MachineDir;
+use crate::sys::procfs;
 
 /// Whether the process was born with the token of this run in this very directory, as the job's
 /// descendants are that did not clean their environment (`/proc/PID/environ`, proc_pid_environ(5)).
@@ -16,7 +17,7 @@ use crate::machine::store::MachineDir;
 /// # Errors
 /// `EACCES`: it belongs to another user.
 pub fn bears(pid: i32, dir: &MachineDir, token: u64) -> io::Result<bool> {
-    let environment = fs::read(format!("/proc/{pid}/environ"))?;
+    let environment = procfs::read(&format!("/proc/{pid}/environ"))?;
     let value = |name: &str| {
         let mut variables = environment.split(|byte| *byte == 0);
         variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
@@ -32,8 +33,6 @@ pub fn bears(pid: i32, dir: &MachineDir, token: u64) -> io::Result<bool> {
 
 /// The user IDs of a process: real, effective, saved, file system (`Uid:` of proc_pid_status(5)).
 pub fn uids(pid: i32) -> io::Result<Vec<u32>> {
-    let status = fs::read(format!("/proc/{pid}/status"))?;
-    let status = String::from_utf8_lossy(&status);
-    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    let uids = procfs::field(&format!("/proc/{pid}/status"), "Uid")?.unwrap_or_default();
     Ok(uids.split_ascii_whitespace().filter_map(|uid| uid.parse().ok()).collect())
 }

@@ -4,7 +4,6 @@
 //! identity of a process is, in this order: the inode of its pidfd (Linux 6.9; unique until the
 //! next boot, decides alone), else its start time in clock ticks, read in one time namespace.
 
-use std::fs;
 use std::io;
 
 use nix::errno::Errno;
@@ -16,6 +15,7 @@ use serde_json::{Map, Value};
 use super::stat::Stat;
 use crate::error::plain;
 use crate::sys::pidfd::PidFd;
+use crate::sys::procfs;
 
 /// A process as it was when it was recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -199,9 +199,8 @@ impl Kernel {
 /// Whether the `/proc` that is mounted shows our own PID namespace: seen from an outer one we have
 /// several PIDs (`NSpid` of proc_pid_status(5), Linux 4.1).
 fn proc_is_ours() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    pids.and_then(|pids| pids.trim().parse().ok()) == Some(std::process::id())
+    let pids = procfs::field("/proc/self/status", "NSpid").ok().flatten();
+    pids.and_then(|pids| pids.parse().ok()) == Some(std::process::id())
 }
 
 /// Compares start times; a process that can't be told apart from the recorded one is not over.
@@ -220,8 +219,6 @@ fn same_start(recorded: &ProcessId, found: u64, same_time: bool) -> Sighting {
 /// Whether the number is that of a thread other than its process's first: `/proc/TID` exists for
 /// those too, and kill(2) accepts them.
 fn is_thread(pid: i32) -> io::Result<bool> {
-    let status = fs::read(format!("/proc/{pid}/status"))?;
-    let status = String::from_utf8_lossy(&status);
-    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
-    Ok(leader.and_then(|leader| leader.trim().parse().ok()) != Some(pid))
+    let leader = procfs::field(&format!("/proc/{pid}/status"), "Tgid")?;
+    Ok(leader.and_then(|leader| leader.parse().ok()) != Some(pid))
 }

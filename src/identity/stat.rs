@@ -1,8 +1,11 @@
 //! `/proc/PID/stat`, where it is needed.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::str::FromStr;
 
+use crate::sys::procfs;
 use crate::sys::retry::retry;
 
 /// The fields of `/proc/PID/stat` that matter here (proc_pid_stat(5)).
@@ -22,52 +25,69 @@ pub struct Stat {
     pub start_ticks: u64,
 }
 
+/// The fields of a line, as proc_pid_stat(5) numbers them.
+struct Fields<'a>(Vec<&'a str>);
+
+impl<'a> Fields<'a> {
+    /// Splits a line. The command name may hold spaces and `)`, so the last `)` counts.
+    fn of(line: &'a [u8]) -> Option<Self> {
+        let end = line.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(line.get(end + 1..)?).ok()?;
+        Some(Self(rest.split_ascii_whitespace().collect()))
+    }
+
+    /// From the state on, which is number 3.
+    fn get(&self, number: usize) -> Option<&'a str> {
+        self.0.get(number - 3).copied()
+    }
+
+    fn parse<T: FromStr>(&self, number: usize) -> Option<T> {
+        self.get(number)?.parse().ok()
+    }
+}
+
+/// The line about a process: a PID, or `self`.
+fn line_of(process: impl Display) -> io::Result<Vec<u8>> {
+    procfs::read(&format!("/proc/{process}/stat"))
+}
+
 impl Stat {
     /// Reads `/proc/PID/stat`.
     pub fn read(pid: i32) -> io::Result<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat"))?).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is garbled"))
-        })
+        Self::parse(&line_of(pid)?).ok_or_else(garbled)
     }
 
     /// Reads our own, which is right in any `/proc`.
     pub fn read_own() -> io::Result<Self> {
-        Self::parse(&fs::read("/proc/self/stat")?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat is garbled"))
+        Self::parse(&line_of("self")?).ok_or_else(garbled)
     }
 
-    /// Parses the line. The command name may hold spaces and `)`, so the last `)` counts. A line
-    /// that ends with the last field wanted may have been cut off within it.
+    /// Parses the line. One that ends with the last field wanted may have been cut off within it.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let end = line.iter().rposition(|byte| *byte == b')')?;
-        let rest = std::str::from_utf8(line.get(end + 1..)?).ok()?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).copied();
-        field(23)?;
+        let fields = Fields::of(line)?;
+        fields.get(23)?;
         Some(Self {
-            state: *field(3)?.as_bytes().first()?,
-            parent: field(4)?.parse().ok()?,
-            group: field(5)?.parse().ok()?,
-            terminal: field(7)?.parse::<i32>().ok()?.cast_unsigned(),
-            threads: field(20)?.parse().ok()?,
-            start_ticks: field(22)?.parse().ok()?,
+            state: *fields.get(3)?.as_bytes().first()?,
+            parent: fields.parse(4)?,
+            group: fields.parse(5)?,
+            terminal: fields.parse::<i32>(7)?.cast_unsigned(),
+            threads: fields.parse(20)?,
+            start_ticks: fields.parse(22)?,
         })
     }
 
     /// Whether a process is a thread of the kernel (`PF_KTHREAD` in field 9, the flags).
     pub fn is_kernel_thread(pid: i32) -> io::Result<bool> {
         const PF_KTHREAD: u64 = 0x0020_0000;
-        let line = fs::read(format!("/proc/{pid}/stat"))?;
-        let rest = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
-        let rest = String::from_utf8_lossy(rest);
-        let flags = rest.split_ascii_whitespace().nth(9 - 3).and_then(|flags| flags.parse().ok());
-        Ok(flags.is_some_and(|flags: u64| flags & PF_KTHREAD != 0))
+        let line = line_of(pid)?;
+        let flags: Option<u64> = Fields::of(&line).and_then(|fields| fields.parse(9));
+        Ok(flags.ok_or_else(garbled)? & PF_KTHREAD != 0)
     }
 
     /// The wait status of a process that is over and was not reaped: field 52, which those are shown as 0
     /// who may not trace it (PTRACE_MODE_READ); `None` for them.
     pub fn exit_status(pid: i32) -> io::Result<Option<i32>> {
-        let line = fs::read(format!("/proc/{pid}/stat"))?;
+        let line = line_of(pid)?;
         // The same permission, and there is nothing to find: its memory is gone.
         let is_shown = retry(|| fs::read_link(format!("/proc/{pid}/exe")))
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
@@ -75,18 +95,19 @@ impl Stat {
     }
 
     fn status_in(line: &[u8]) -> Option<i32> {
-        if !Self::parse(line)?.is_over() {
-            return None;
-        }
-        let rest =
-            std::str::from_utf8(line.strip_suffix(b"\n")?.rsplit(|byte| *byte == b')').next()?);
-        rest.ok()?.split_ascii_whitespace().nth(52 - 3)?.parse().ok()
+        let is_over = Self::parse(line)?.is_over();
+        let status = Fields::of(line.strip_suffix(b"\n")?)?.parse(52);
+        status.filter(|_| is_over)
     }
 
     /// Whether the process is over. A first thread that ended is shown as `Z` while others live.
     pub fn is_over(self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
+}
+
+fn garbled() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is garbled")
 }
 
 #[cfg(test)]

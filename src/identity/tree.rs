@@ -6,7 +6,6 @@
 //! of its descendants (`PR_SET_CHILD_SUBREAPER`), whose child it is then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 
 use super::mark::{bears, uids};
@@ -14,6 +13,7 @@ use super::process::ProcessId;
 use super::stat::Stat;
 use crate::machine::store::MachineDir;
 use crate::sys::pidfd::PidFd;
+use crate::sys::procfs;
 
 /// A run whose processes are looked for.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ impl<'a> Tree<'a> {
         let is_it = |stat: Stat| adopter.start_ticks == Some(stat.start_ticks);
         Stat::read(adopter.pid).ok().filter(|stat| is_it(*stat))?;
         let path = format!("/proc/{0}/task/{0}/children", adopter.pid);
-        let children = fs::read_to_string(path).ok()?;
+        let children = procfs::read_text(&path).ok()?;
         Some(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
 
@@ -221,10 +221,7 @@ pub fn of_group(group: i32) -> io::Result<Vec<Member>> {
 /// All processes that `/proc` shows.
 fn processes() -> io::Result<BTreeMap<i32, Stat>> {
     let mut all = BTreeMap::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
+    for pid in procfs::pids()? {
         if let Ok(stat) = Stat::read(pid) {
             all.insert(pid, stat); // else it ended meanwhile, or is hidden from us
         }

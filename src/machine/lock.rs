@@ -18,6 +18,7 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, Uid, User};
 
 use crate::report::escape::{escape, escape_os};
+use crate::sys::procfs;
 use crate::sys::retry::retry;
 
 /// A held machine lock.
@@ -139,7 +140,7 @@ pub fn owner(file: &File) -> Option<String> {
     let found = file.metadata().ok()?;
     let (major, minor) = (nix::libc::major(found.dev()), nix::libc::minor(found.dev()));
     let wanted = format!("{major:02x}:{minor:02x}:{}", found.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let locks = procfs::read_text("/proc/locks").ok()?;
     let pid = locks.lines().find_map(|line| {
         // 1: FLOCK  ADVISORY  WRITE 4242 fe:01:1048633 0 EOF; a waiter's line has "->" after "1:".
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -149,7 +150,7 @@ pub fn owner(file: &File) -> Option<String> {
         }
     })?;
     // A process may call itself anything.
-    let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let command = procfs::read(&format!("/proc/{pid}/comm")).unwrap_or_default();
     // The lock outlives who took it while a child of theirs has the file open.
     if pid.parse().is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)) {
         return Some(format!("a process that got it from PID {pid}, which is over,"));

@@ -16,6 +16,7 @@ use std::time::Instant;
 use nix::unistd::getuid;
 
 use super::policy::Group;
+use super::terminal::group_of;
 use crate::error::{Error, plain};
 use crate::identity::mark::uids;
 use crate::identity::observe::told;
@@ -25,6 +26,7 @@ use crate::identity::verdict::{GRACE, Told};
 use crate::machine::argument::Argument;
 use crate::sys::pidfd::PidFd;
 use crate::sys::poll::{Interest, wait_any};
+use crate::sys::procfs;
 use crate::sys::retry::retry;
 use crate::sys::signal::SignalSet;
 use crate::sys::wait::{Ended, peek_through, reap_through};
@@ -119,7 +121,8 @@ impl Adoptee {
 
     /// Its command line; where it has none, the name that it goes by.
     pub fn command(&self) -> Vec<Argument> {
-        let of = |file: &str| fs::read(format!("/proc/{}/{file}", self.id.pid)).unwrap_or_default();
+        let of =
+            |file: &str| procfs::read(&format!("/proc/{}/{file}", self.id.pid)).unwrap_or_default();
         let line = of("cmdline");
         let words = line.strip_suffix(b"\0").unwrap_or(&line).split(|byte| *byte == 0);
         let words: Vec<Argument> = words.map(|word| OsStr::from_bytes(word).into()).collect();
@@ -135,13 +138,9 @@ impl Adoptee {
         Some(Argument(cwd.into_os_string()))
     }
 
-    /// Whether it is in our process group, and what the terminal sends reaches it without us.
+    /// How its process group relates to ours.
     pub fn group(&self) -> Group {
-        let group = |stat: io::Result<Stat>| stat.ok().map(|stat| stat.group);
-        match (group(Stat::read(self.id.pid)), group(Stat::read_own())) {
-            (Some(its), Some(ours)) if its == ours => Group::Shared,
-            _ => Group::Own,
-        }
+        group_of(self.id.pid).unwrap_or(Group::Own)
     }
 
     /// How it ended, if it has. Its parent, which may be anybody, gets a moment to reap it: until then

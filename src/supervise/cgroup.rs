@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::machine::name::MachineName;
+use crate::sys::procfs;
 use crate::sys::retry::retry;
 
 /// The control group of a job.
@@ -60,7 +61,7 @@ fn name(machine: &MachineName, token: u64) -> String {
 
 /// The directory of the control group that a process is in.
 fn of(pid: i32) -> io::Result<PathBuf> {
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let groups = procfs::read_text(&format!("/proc/{pid}/cgroup"))?;
     // Version 2 has the hierarchy 0, without controllers in its name.
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     let path = path.filter(|path| !path.starts_with("..")); // outside our cgroup namespace

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::job::Job;
 use super::policy::{Group, STOPS, Standing, ends_a_run, react, sender_of};
 use super::terminal;
-use crate::ending::sweep;
+use crate::ending::{AFTER_KILL, sweep};
 use crate::identity::tree::{Member, Tree};
 use crate::sys::disposition::is_ignored;
 use crate::sys::poll::Interest;
@@ -40,9 +40,6 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Where the ends of not all can be waited for, so often is looked.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// How long what was killed may take to end: the kernel may be at work for it.
-const AFTER_KILL: Duration = crate::ending::AFTER_KILL;
 
 impl Drain<'_> {
     /// Those that are left, once they are others than last time; `None` when nobody is, or nobody is to

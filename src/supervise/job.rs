@@ -6,7 +6,6 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::adoptee::Adoptee;
-use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::cgroup::Cgroup;
 use super::environment::Environment;
@@ -24,10 +23,10 @@ use crate::machine::memo::Memo;
 use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::memos::Kept;
-use crate::sys::fork::{
-    Child, Failure, Image, Setup, fork_gated, signal_unreaped, signal_unreaped_group,
-};
+use crate::sys::fork::{Child, Failure, Image, Setup, fork_gated};
+use crate::sys::kill::{signal_unreaped, signal_unreaped_group};
 use crate::sys::pidfd::PidFd;
+use crate::sys::procfs;
 use crate::sys::signal::{Arrival, SignalSet};
 use crate::sys::wait::{Ended, await_end, peek};
 
@@ -60,9 +59,8 @@ pub struct Job {
 
 /// The blocked signals that wait to be delivered to a process.
 fn pending_of(pid: i32) -> Option<SignalSet> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let shared = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;
-    u64::from_str_radix(shared.trim(), 16).ok().map(SignalSet)
+    let shared = procfs::field(&format!("/proc/{pid}/status"), "ShdPnd").ok()??;
+    u64::from_str_radix(&shared, 16).ok().map(SignalSet)
 }
 
 /// Where a job comes from.
@@ -257,12 +255,8 @@ impl Job {
     /// How its process group relates to ours by now: timeout(1) and interactive shells make
     /// themselves leaders of their own.
     pub fn group(&self) -> Group {
-        let Some(child) = &self.child else { return self.setting.group };
-        match getpgid(Some(Pid::from_raw(child.pid()))) {
-            Ok(group) if group == getpgrp() => Group::Shared,
-            Ok(_) => Group::Own,
-            Err(_) => self.setting.group,
-        }
+        let child = self.child.as_ref();
+        child.and_then(|child| terminal::group_of(child.pid())).unwrap_or(self.setting.group)
     }
 
     /// Whether we, and so it, have a controlling terminal.

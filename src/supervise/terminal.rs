@@ -5,6 +5,7 @@ use std::io;
 
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getppid, getsid, tcgetpgrp, tcsetpgrp};
 
+use super::policy::Group;
 use super::stops::Owner;
 use crate::identity::stat::Stat;
 use crate::sys::file::open_terminal;
@@ -31,6 +32,13 @@ pub fn take_back_from(group: i32) -> io::Result<()> {
         tcsetpgrp(&terminal, getpgrp())?;
     }
     Ok(())
+}
+
+/// How the process group of a process relates to ours; `None`: it is over. What the terminal sends to
+/// one that it shares with us reaches it without us.
+pub fn group_of(pid: i32) -> Option<Group> {
+    let group = getpgid(Some(Pid::from_raw(pid))).ok()?;
+    Some(if group == getpgrp() { Group::Shared } else { Group::Own })
 }
 
 /// Who owns the terminal.

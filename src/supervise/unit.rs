@@ -1,11 +1,13 @@
 //! The systemd unit that we run in; recorded for people, never trusted.
 
+use crate::sys::procfs;
+
 /// The unit, as sd_pid_get_unit(3) finds it: from our cgroup.
 ///
 /// Under a user's manager it is the user's unit, as of sd_pid_get_user_unit(3); in a container the
 /// container's, where that has a cgroup namespace. `None` where there is no systemd.
 pub fn own() -> Option<String> {
-    unit_of(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
+    unit_of(&procfs::read_text("/proc/self/cgroup").ok()?)
 }
 
 /// The ID that systemd gave this invocation of the unit, from the environment. A service's

@@ -7,10 +7,12 @@
 pub mod disposition;
 pub mod file;
 pub mod fork;
+pub mod kill;
 mod own_pid;
 mod pass;
 pub mod pidfd;
 pub mod poll;
+pub mod procfs;
 pub mod rename;
 pub mod retry;
 mod siginfo;

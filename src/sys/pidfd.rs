@@ -1,6 +1,5 @@
 //! A pidfd: a handle on one process that no PID reuse can redirect (pidfd_open(2), Linux 5.3).
 
-use std::fs;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::FsType;
 
 use super::file::{file_system, fstat};
+use super::procfs;
 use super::retry::{call, retry};
 use super::siginfo::queued;
 use super::signal::Arrival;
@@ -94,9 +94,8 @@ impl PidFd {
     /// # Errors
     /// `ESRCH`: it has none any more, or not for us. Or there is no `/proc`.
     pub fn pid(&self) -> io::Result<i32> {
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd()))?;
-        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
-        let pid = pid.and_then(|pid| pid.trim().parse().ok()).filter(|pid| *pid > 0);
+        let pid = procfs::field(&format!("/proc/self/fdinfo/{}", self.0.as_raw_fd()), "Pid")?;
+        let pid = pid.and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
         pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
     }
 

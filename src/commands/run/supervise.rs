@@ -19,7 +19,9 @@ use crate::supervise::drain::Drain;
 use crate::supervise::limits::{Countdown, Due};
 use crate::supervise::policy::Group;
 use crate::supervise::watch::Watch;
-use crate::sys::fork::{Failure, group_is_empty};
+use crate::sys::fork::Failure;
+use crate::sys::kill::group_is_empty;
+use crate::sys::procfs;
 use crate::sys::signal::SignalFd;
 use crate::sys::wait::Ended;
 use crate::transaction::{Transaction, misled};
@@ -74,8 +76,9 @@ impl Run<'_> {
             Some(_) => at(countdown.next()),
             None => None,
         };
-        if overran.is_some() {
-            let _ = tree.look(); // as long as its group is known to be its own; else those of before
+        if overran.is_some() || self.plan.leftovers != Leftovers::Leave {
+            // As long as the PID, and so the group, is known to be its own; else those of before.
+            let _ = tree.look();
         }
         let members = tree.members().copied().collect();
         self.job.tally();
@@ -165,19 +168,12 @@ impl Run<'_> {
         if self.plan.leftovers == Leftovers::Leave {
             return;
         }
-        // From here on its PID may become another's, which would not be taken for it.
-        let mut members = over.members.clone();
-        if let Some(mut tree) = self.tree(held, members.clone())
-            && tree.look().is_ok()
-        {
-            members = tree.members().copied().collect();
-        }
-        let _ = self.job.reap();
+        let _ = self.job.reap(); // its PID may become another's, which would not be taken for it
         let kill = self.plan.leftovers == Leftovers::Kill;
         let kill_at = over
             .kill_at
             .or_else(|| Instant::now().checked_add(self.plan.limits.kill_after).filter(|_| kill));
-        let Some(mut tree) = self.tree(held, members) else { return };
+        let Some(mut tree) = self.tree(held, over.members.clone()) else { return };
         if kill && over.overran.is_none() {
             // Else they have had it.
             for signal in [libc::SIGTERM, libc::SIGCONT] {
@@ -212,11 +208,12 @@ impl Run<'_> {
     /// Leaves word of what a job that is reaped left running, where that can be found at no cost: in
     /// its own process group.
     pub(super) fn name_leftovers(&self, held: &Held) {
-        let job = self.job.id().filter(|_| self.job.group() == Group::Own);
+        let is_left = self.plan.leftovers == Leftovers::Leave && self.job.group() == Group::Own;
+        let job = self.job.id().filter(|_| is_left);
         let Some(job) = job.filter(|job| !group_is_empty(job.pid)) else { return };
         // A word that cannot be had is not worth one of ours.
         let left = tree::of_group(job.pid).unwrap_or_default();
-        if self.plan.leftovers == Leftovers::Leave && !left.is_empty() {
+        if !left.is_empty() {
             let processes: Vec<Leftover> = left.iter().take(MAX_NAMED).map(leftover).collect();
             self.tell_all(held, |token| {
                 Note::new(vec![(token, What::LeftRunning { processes: processes.clone() })])
@@ -254,7 +251,7 @@ impl Run<'_> {
 const MAX_NAMED: usize = 32;
 
 fn leftover(member: &Member) -> Leftover {
-    let name = std::fs::read(format!("/proc/{}/comm", member.pid)).unwrap_or_default();
+    let name = procfs::read(&format!("/proc/{}/comm", member.pid)).unwrap_or_default();
     let name = String::from_utf8_lossy(name.trim_ascii_end()).into_owned();
     Leftover { pid: member.pid, name, unknown: Unknown::new() }
 }

@@ -4,10 +4,11 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::identity::lifeline::LifelineId;
 use crate::identity::process::ProcessId;
+use crate::sys::procfs;
 
 /// Whether a process keeps this lifeline: has it open for reading, which its mode forbids to all
 /// but its maker. Waiters have its other end open.
@@ -42,8 +43,8 @@ pub(super) fn watches(pid: i32, job: &ProcessId) -> io::Result<bool> {
 /// One descriptor of another process.
 struct Descriptor {
     /// What it is open on, as a link.
-    file: PathBuf,
-    info: PathBuf,
+    file: String,
+    info: String,
 }
 
 /// What the kernel says of it.
@@ -55,7 +56,7 @@ struct Info {
 
 impl Descriptor {
     fn info(&self) -> io::Result<Info> {
-        let info = fs::read_to_string(&self.info)?;
+        let info = procfs::read_text(&self.info)?;
         let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
         let flags = field("flags:").and_then(|f| libc::c_int::from_str_radix(f.trim(), 8).ok());
         Ok(Info { flags, pid: field("Pid:").and_then(|pid| pid.trim().parse().ok()) })
@@ -67,9 +68,10 @@ impl Descriptor {
 /// # Errors
 /// `EACCES`: it belongs to another user.
 fn any(pid: i32, is_it: impl Fn(&Descriptor) -> io::Result<bool>) -> io::Result<bool> {
-    let infos = PathBuf::from(format!("/proc/{pid}/fdinfo"));
-    for fd in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-        let descriptor = Descriptor { file: fd.path(), info: infos.join(fd.file_name()) };
+    for fd in procfs::names(&format!("/proc/{pid}/fd"))? {
+        let fd = fd.to_string_lossy();
+        let of = |dir: &str| format!("/proc/{pid}/{dir}/{fd}");
+        let descriptor = Descriptor { file: of("fd"), info: of("fdinfo") };
         match is_it(&descriptor) {
             Ok(false) => {}
             // It was closed meanwhile.
