@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// Each request is one that this kernel may not know; tests/orphans says what that means.
+    /// Each request is one that this kernel may not know; tests/identity/orphans says what that means.
     #[rstest]
     #[case::success("exit 0", Ended::Exited(0))]
     #[case::failure("exit 200", Ended::Exited(200))]

@@ -151,7 +151,7 @@ impl Tracer {
             WaitStatus::PtraceEvent(pid, _, event) if event == Event::PTRACE_EVENT_EXEC as i32 => {
                 resume(ptrace::detach(pid, None)); // the job
             }
-            WaitStatus::PtraceEvent(pid, ..) => resume(ptrace::syscall(pid, None)),
+            WaitStatus::PtraceEvent(pid, ..) => self.go_on(pid, None),
             // How a new tracee reports.
             WaitStatus::Stopped(pid, Signal::SIGSTOP) => {
                 let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
@@ -159,9 +159,9 @@ impl Tracer {
                 let is_thread = status.is_ok_and(|status| status.contains(&thread));
                 let who = if is_thread { Who::Supervisor } else { Who::Child };
                 self.tracees.insert(pid, Tracee { who, inside: None });
-                resume(ptrace::syscall(pid, None));
+                self.go_on(pid, None);
             }
-            WaitStatus::Stopped(pid, signal) => resume(ptrace::syscall(pid, signal)),
+            WaitStatus::Stopped(pid, signal) => self.go_on(pid, Some(signal)),
             other => panic!("{other:?}"),
         }
     }
@@ -198,7 +198,14 @@ impl Tracer {
                 resume(ptrace::setregs(pid, user_regs_struct { rax, ..registers }));
             }
         }
-        resume(ptrace::syscall(pid, None));
+        self.go_on(pid, None);
+    }
+
+    /// To the next call; once the strike has struck there is nothing more to see.
+    fn go_on(&self, pid: Pid, signal: Option<Signal>) {
+        let is_failing = || self.tracees.values().any(|t| matches!(t.inside, Some(Some(_))));
+        let is_over = self.trace.struck && !is_failing();
+        resume(if is_over { ptrace::cont(pid, signal) } else { ptrace::syscall(pid, signal) });
     }
 
     /// Takes down a call, and says whether and how it is to be struck.
