@@ -80,7 +80,7 @@ pub struct RunArgs {
 
     /// Let so many jobs have it at once, which all must agree to that [default: 1, and no limit but
     /// 256 with -s].
-    #[arg(long, value_name = "N", value_parser = slots)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = slots)]
     pub slots: Option<u32>,
 
     /// Do not wait for a busy machine: exit at once.
@@ -97,7 +97,7 @@ pub struct RunArgs {
 
     /// Wait with no more than so many others, else exit with 75; 1: take the place of the one that
     /// waits, which exits with 75.
-    #[arg(long, value_name = "N", conflicts_with = "nonblock", value_parser = max_pending)]
+    #[arg(long, value_name = "N", conflicts_with = "nonblock", allow_hyphen_values = true, value_parser = max_pending)]
     pub max_pending: Option<NonZeroU16>,
 
     /// Exit with this status instead of 75 when the machine is busy.

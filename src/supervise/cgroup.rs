@@ -23,8 +23,14 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 impl Cgroup {
     /// Makes one for a run, and puts the process in it.
+    ///
+    /// Those that supervisors of the same machine left behind when they were killed are removed, if
+    /// nobody is in them any more. We have the machine lock: nobody makes one for it now, but for one of
+    /// the same name in another state directory, whose run does without when it is this quick.
     pub fn make(machine: &MachineName, token: u64, pid: i32) -> io::Result<Self> {
-        let path = of(std::process::id().cast_signed())?.join(name(machine, token));
+        let own = of(std::process::id().cast_signed())?;
+        sweep(&own, machine);
+        let path = own.join(name(machine, token));
         retry(|| fs::create_dir(&path))?;
         let made = Self(path);
         made.write("cgroup.procs", &pid.to_string()).inspect_err(|_| made.remove())?;
@@ -45,14 +51,39 @@ impl Cgroup {
         self.write("cgroup.kill", "1")
     }
 
-    /// Removes it, if nobody is left in it.
+    /// Removes it, with what the job made below it, if nobody is left in it.
     pub fn remove(&self) {
-        let _ = retry(|| fs::remove_dir(&self.0)); // somebody is, and it goes with our own
+        remove(&self.0);
     }
 
     fn write(&self, file: &str, text: &str) -> io::Result<()> {
         retry(|| fs::write(self.0.join(file), text))
     }
+}
+
+/// Removes a control group and those below it, unless somebody is in one of them: then what is empty there
+/// may still be wanted, and all of it goes with our own.
+fn remove(path: &Path) {
+    let events = retry(|| fs::read_to_string(path.join("cgroup.events"))).unwrap_or_default();
+    if !events.lines().any(|line| line == "populated 0") {
+        return;
+    }
+    let below = fs::read_dir(path).into_iter().flatten().flatten();
+    let groups = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.for_each(|group| remove(&group.path()));
+    let _ = retry(|| fs::remove_dir(path)); // somebody came meanwhile
+}
+
+/// Removes what is left in `own` of this machine's runs.
+fn sweep(own: &Path, machine: &MachineName) {
+    let prefix = format!("jobguard.{machine}.");
+    let is_of_a_run = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let token = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        token.is_some_and(|token| token.parse::<u64>().is_ok())
+    };
+    let found = fs::read_dir(own).into_iter().flatten().flatten();
+    found.filter(is_of_a_run).for_each(|group| remove(&group.path()));
 }
 
 fn name(machine: &MachineName, token: u64) -> String {

@@ -10,7 +10,7 @@ use super::policy::{Standing, ends_a_run, is_reason_to_look};
 use super::stops::{Change, Follow, Stop, follow};
 use super::terminal;
 use crate::sys::disposition::is_ignored;
-use crate::sys::signal::{SignalFd, stop_ourselves};
+use crate::sys::signal::{Arrival, SignalFd, stop_ourselves};
 use crate::sys::wait::{Ended, changed, is_still_stopped, reap_all, reap_others};
 
 /// Watches over a job that was let through its gate.
@@ -60,10 +60,20 @@ impl<'a> Watch<'a> {
                 return Ok(Some(ended));
             }
             self.forwarder.take(arrival);
+            if self.job.adopted().is_some() && is_stop_key(arrival) {
+                // It is no child of ours, so nobody tells us that it stops, and a shell waits for us: a
+                // terminal whose foreground we kept would obey no key any more. If it fails, that is so.
+                let _ = stop_ourselves(arrival.signal, false, || true);
+            }
         }
         // It may have ended before, while we were stopped, or kept busy.
         self.job.ended()
     }
+}
+
+/// Whether the terminal's key was pressed that stops its foreground.
+fn is_stop_key(arrival: Arrival) -> bool {
+    arrival.signal == libc::SIGTSTP && arrival.code > 0
 }
 
 /// Sleeps until the time, or until somebody wants all of this to end: the signal that said so.

@@ -105,6 +105,7 @@ fn refused<S: AsRef<OsStr>>(args: &[S]) -> Done {
 #[case::force_on_all(&["clear", "--all", "--force", "--token", "5"], &["--all", "--force"])]
 #[case::bad_token(&["clear", "m1", "--force", "--token", "x"], &["'x'", "--token"])]
 #[case::empty_state_dir(&["--state-dir", "", "list"], &["--state-dir"])]
+#[case::repeats_nothing(&["-m", "m1", "--repeat-of=x", "true"], &["'x' is no token"])]
 #[case::notify(&["-m", "m1", "--notify", "status", "true"], &["'status'", "ready"])]
 #[case::fate(&["-m", "m1", "--on-supervisor-death", "maybe", "true"], &["'maybe'", "keep, kill"])]
 fn what_makes_no_sense_is_refused(#[case] args: &[&str], #[case] says: &[&str]) {
@@ -112,6 +113,25 @@ fn what_makes_no_sense_is_refused(#[case] args: &[&str], #[case] says: &[&str]) 
     for part in says {
         assert!(done.stderr().contains(part), "no {part:?} in: {}", done.stderr());
     }
+}
+
+/// A number below zero is a number: what is said is what would do, and not how to name a job `-1`.
+#[rstest]
+#[case("--retries", "0 to 4294967295")]
+#[case("--slots", "1 to 256")]
+#[case("--max-pending", "1 to 65535")]
+fn a_negative_number_is_taken_for_one(#[case] option: &str, #[case] says: &str) {
+    refused(&["-m", "m1", option, "-1", "--", "true"])
+        .says(&format!("{option} <N>: '-1'"))
+        .says(says);
+}
+
+#[rstest]
+#[case(&["adopt", "m1", "--pid", "2", "--leftovers", "kill"])]
+#[case(&["-m", "m1", "--frob", "true"])]
+fn an_option_that_there_is_not_is_no_value(#[case] args: &[&str]) {
+    let said = refused(args).stderr();
+    assert!(said.contains("unexpected argument") && !said.contains("as a value"), "{said}");
 }
 
 #[rstest]

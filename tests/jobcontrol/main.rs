@@ -4,6 +4,7 @@
 //! that people use, and with programs that make the most of a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is test code")]
 
+mod adopted;
 mod background;
 mod foreground;
 mod hangup;

@@ -1,12 +1,14 @@
 //! `--leftovers kill`, and the trees that `--timeout`, `stop` and `replace` end.
 
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rstest::rstest;
 
 use crate::scene::Scene;
-use crate::support::{ends, until};
+use crate::support::{ends, require_program, until};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -119,4 +121,33 @@ fn one_that_is_stopped() {
     left.run.signal(Signal::SIGTERM); // ends the job
     left.run.wait();
     assert!(begun.elapsed() < Duration::from_secs(10) && scene.leash.is_let_go(Duration::ZERO));
+}
+
+/// The control group of a run, if there is one; those below ours are looked through.
+fn control_group(token: &serde_json::Value) -> Option<PathBuf> {
+    let mut find = Command::new("find");
+    find.args(["/sys/fs/cgroup", "-type", "d", "-name", &format!("jobguard.m1.{token}")]);
+    let found = String::from_utf8(find.output().unwrap().stdout).unwrap();
+    found.lines().next().map(PathBuf::from)
+}
+
+/// With what the job made there, when its run is over; of one whose supervisor was killed, at the next.
+#[rstest]
+fn no_control_group_is_left_behind_as_root(#[values(true, false)] is_killed: bool) {
+    require_program("find");
+    let mut scene = Scene::new();
+    let mut left = scene.start("--leftovers kill", "sit stay", 1);
+    let token = scene.sandbox.record("m1")["holders"][0]["token"].clone();
+    let group = control_group(&token).expect("this rig needs to write to cgroups of version 2");
+    std::fs::create_dir(group.join("below")).unwrap();
+    if is_killed {
+        left.run.signal(Signal::SIGKILL);
+        left.run.wait();
+        scene.asks("-m m1 -n --leftovers kill -- true").exits(75);
+    }
+    scene.asks("stop m1").exits(0);
+    left.run.wait();
+    assert_eq!(group.exists(), is_killed);
+    scene.asks("-m m1 --leftovers kill -- true").exits(0);
+    assert_eq!(control_group(&token), None);
 }

@@ -21,7 +21,7 @@ pub struct AdoptArgs {
     pub shared: bool,
 
     /// Let so many jobs have it at once, as of a run.
-    #[arg(long, value_name = "N", value_parser = slots)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = slots)]
     pub slots: Option<u32>,
 
     /// Do not wait for a busy machine: exit at once.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::token;
 use crate::cli::duration;
 use crate::cli::signal;
 use crate::supervise::retries::RetryOn;
@@ -51,7 +52,7 @@ pub struct LimitArgs {
 pub struct RetryArgs {
     /// Try a job that failed again, so often at most; the machine is held throughout, and the last
     /// attempt's status is ours.
-    #[arg(long, value_name = "N", value_parser = retries)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = retries)]
     pub retries: Option<u32>,
 
     /// How long to wait before the job is tried again [default: 1].
@@ -83,7 +84,7 @@ pub struct RerunArgs {
     pub rerun_env: Vec<OsString>,
 
     /// The lost run that this one repeats; for `rerun` to use.
-    #[arg(long, value_name = "TOKEN", hide = true)]
+    #[arg(long, value_name = "TOKEN", hide = true, allow_hyphen_values = true, value_parser = token)]
     pub repeat_of: Option<u64>,
 }
 
@@ -95,7 +96,8 @@ fn variable(name: &str) -> Result<OsString, String> {
 }
 
 fn retries(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| format!("'{text}' is no number of retries"))
+    text.parse()
+        .map_err(|_| format!("'{text}' is no number of retries: say one from 0 to {}", u32::MAX))
 }
 
 /// What to do about processes of a job that outlive it.

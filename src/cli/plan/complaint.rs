@@ -41,7 +41,10 @@ pub(super) fn help_or_complaint(error: &clap::Error) -> Result<Plan, String> {
         // What was typed may hold anything, and is in there.
         _ => {
             let text = text.trim_start_matches("error: ").lines().map(escape);
-            let told = |line: &Cow<'_, str>| !line.is_empty() && !line.starts_with("For more");
+            // Nothing of ours takes a value that looks like an option.
+            let is_of_no_help =
+                |line: &str| line.starts_with("For more") || line.starts_with("  tip: to pass ");
+            let told = |line: &Cow<'_, str>| !line.is_empty() && !is_of_no_help(line);
             Err(text.filter(told).collect::<Vec<_>>().join("\n"))
         }
     }
