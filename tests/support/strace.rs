@@ -83,7 +83,7 @@ pub fn strike_all<P: fmt::Display + Sync>(
     points: &[P],
     survives: impl Fn(&P) -> bool + Sync,
 ) -> usize {
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = 6;
     let queue = Mutex::new(points.iter());
     let hits = Mutex::new(0);
     let failures = Mutex::new(Vec::new());

@@ -47,7 +47,8 @@ fn twenty_contend_for_a_few_slots(#[values(1, 2, 3, 7)] slots: usize) {
     const COUNT: usize = 20;
     let troupe = Troupe::new();
     let number = slots.to_string();
-    let line: Vec<String> = troupe.log.job_as("s", "sleep 0.05");
+    let job = format!("sleep {}", 0.05 * slots as f64); // the same for all together
+    let line: Vec<String> = troupe.log.job_as("s", &job);
     let mut all: Vec<support::Running> = (0..COUNT)
         .map(|_| {
             let mut command = troupe.sandbox.jobguard(["--slots", &number, "-m", "m1", "--"]);
