@@ -7,9 +7,13 @@ use std::time::Duration;
 pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = |why: &str| format!("'{text}' is no duration{why}: say 90, 0.5, 5m or 1h30m");
     match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
-            wrong(if seconds < 0.0 { " (it is negative)" } else { " (it is out of range)" })
-        }),
+        Ok(seconds) => match Duration::try_from_secs_f64(seconds) {
+            // 0 means no limit.
+            Ok(Duration::ZERO) if seconds != 0.0 => Err(wrong(" (it is too short)")),
+            Ok(duration) => Ok(duration),
+            Err(_) if seconds < 0.0 => Err(wrong(" (it is negative)")),
+            Err(_) => Err(wrong(" (it is out of range)")),
+        },
         Err(_) => humantime::parse_duration(text).map_err(|_| wrong("")),
     }
 }
@@ -38,6 +42,7 @@ mod tests {
     #[case("nan")]
     #[case("inf")]
     #[case("1e30")]
+    #[case("1e-30")]
     #[case("5 apples")]
     #[case("m")]
     #[case("99999999999999999999y")]

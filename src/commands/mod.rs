@@ -47,7 +47,7 @@ pub fn execute(plan: Plan) -> Exit {
         Plan::Stop { machine, token, grace, ask } => {
             answer(stop::stop(&machine, token, grace, &ask), None)
         }
-        Plan::Rerun { machine, settings } => rerun::rerun(&machine, settings),
+        Plan::Rerun { machine, settings } => answer(rerun::rerun(&machine, settings), None),
         Plan::Clear { machines, force, ask } => {
             answer(clear::clear(machines.as_deref(), force, &ask), None)
         }

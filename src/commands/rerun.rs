@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{execve, getuid};
 
 use super::{At, at_machine, clear};
-use crate::Exit;
 use crate::cli::plan::Ask;
 use crate::cli::settings::Settings;
 use crate::error::Error;
@@ -25,14 +24,7 @@ use crate::report::{human, output};
 use crate::sys::startup;
 
 /// Becomes the run that was lost, if there is one.
-pub(super) fn rerun(machine: &MachineName, settings: Settings) -> Exit {
-    Exit::Code(try_rerun(machine, settings).unwrap_or_else(|error| {
-        output::message(&error);
-        error.exit_code()
-    }))
-}
-
-fn try_rerun(machine: &MachineName, settings: Settings) -> Result<u8, Error> {
+pub(super) fn rerun(machine: &MachineName, settings: Settings) -> Result<u8, Error> {
     let ask = Ask { json: false, settings };
     let (found, _) = at_machine(machine, &ask.settings, |at| lost(at, &ask))?;
     let Some((memo, state_dir)) = found.flatten() else {

@@ -238,18 +238,23 @@ pub(super) fn open_lasting(
 /// Writes a new file that everybody may read, in place of one that a crash left.
 fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mode = Mode::from_bits_truncate(0o644);
+    let mut file = create_new(dir, name, mode)?;
+    fchmod(&file, mode)?; // the umask may have taken bits away
+    file.write_all(bytes)
+}
+
+/// Makes a file of our own, in the place of one that was left behind, or planted.
+fn create_new(dir: BorrowedFd<'_>, name: &str, mode: Mode) -> nix::Result<File> {
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let open = || openat(dir, name, flags, mode);
-    let file = match open() {
+    let open = || openat(dir, name, flags, mode).map(File::from);
+    match open() {
         Err(Errno::EEXIST) => {
             unlinkat(dir, name)?;
             open()
         }
-        other => other,
-    }?;
-    fchmod(&file, mode)?; // the umask may have taken bits away
-    File::from(file).write_all(bytes)
+        opened => opened,
+    }
 }
 
 /// Makes a machine's directory, or one in it: complete at birth, so that a crash leaves none that

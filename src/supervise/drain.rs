@@ -33,6 +33,10 @@ pub struct Drain<'a> {
     pub is_killed: bool,
     /// When they were last told.
     pub told: Option<(Instant, Vec<Member>)>,
+    /// When somebody wanted all of this to end, until it was told who stays all the same.
+    pub asked: Option<Instant>,
+    /// They are still there, a while after somebody wanted all of this to end.
+    pub stay: bool,
 }
 
 /// How often it is told who is left, at most.
@@ -61,6 +65,9 @@ impl Drain<'_> {
                 }
             }
             let left: Vec<Member> = self.tree.members().copied().collect();
+            if self.asked.is_some_and(|asked| asked.elapsed() >= TELL_AFTER) {
+                (self.asked, self.stay, self.told) = (None, true, None);
+            }
             let is_told = self.told.as_ref().is_some_and(|(_, told)| *told == left);
             let may_tell = self.told.as_ref().is_none_or(|(at, _)| at.elapsed() >= TELL_AFTER);
             if !is_told && may_tell {
@@ -99,6 +106,9 @@ impl Drain<'_> {
         if soon || seen == 0 || pidfds.len() < seen {
             timeout = LOOK_AGAIN;
         }
+        if let Some(at) = self.asked {
+            timeout = timeout.min((at + TELL_AFTER).saturating_duration_since(Instant::now()));
+        }
         if let Some(at) = self.kill_at {
             timeout = timeout.min(at.saturating_duration_since(Instant::now()));
         }
@@ -115,7 +125,9 @@ impl Drain<'_> {
         let group = self.job.group();
         let sender = sender_of(arrival, ourselves, is_theirs);
         let mut standing = Standing { leads_session: terminal::leads_session(), ..Standing::NEW };
-        self.is_to_end |= ends_a_run(arrival.signal) && !is_ignored(arrival.signal)?;
+        if !self.is_to_end && ends_a_run(arrival.signal) && !is_ignored(arrival.signal)? {
+            (self.is_to_end, self.asked) = (true, Some(Instant::now()));
+        }
         if react(arrival, sender, group, &mut standing) {
             self.tree.look()?; // they may have forked others while we slept
             sweep::signal(&self.tree, arrival.signal);

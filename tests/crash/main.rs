@@ -136,12 +136,7 @@ const NEVER_FAIL: [Sysno; 9] = [
 /// runs; after it the job's own status counts. An interrupted call is made again.
 #[rstest]
 fn an_error_is_said_or_survived(
-    #[values(
-        Scene::Uncontended,
-        Scene::ClearsAPhantom,
-        Scene::Contended,
-        Scene::Clear
-    )]
+    #[values(Scene::Uncontended, Scene::ClearsAPhantom, Scene::Contended, Scene::Clear)]
     scene: Scene,
     #[values(Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EMFILE, Errno::ENOMEM, Errno::EPERM)]
     errno: Errno,

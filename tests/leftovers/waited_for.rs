@@ -70,6 +70,24 @@ fn a_signal_reaches_them(#[case] signal: Signal) {
     assert!(scene.leash.is_let_go(Duration::ZERO));
 }
 
+/// Who does not mind a signal that is to end all is named, once, and how to get rid of them.
+#[test]
+fn those_who_stay_are_named() {
+    let mut scene = Scene::new();
+    let mut left = scene.start("--leftovers wait", "sit setsid deaf exit=7", 1);
+    until("it drains", || scene.state() == "draining" && sleeps(left.run.pid()));
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        left.run.signal(signal);
+    }
+    assert!(!ends(left.run.pid(), Duration::from_secs(2)));
+    let pid = left.pids[0];
+    end(pid);
+    let said = format!(
+        "jobguard: m1: the job left exe (PID {pid}) running, which did not end; `jobguard stop m1` ends that\n"
+    );
+    assert_eq!(left.result(), (Some(7), said));
+}
+
 /// As a machine that is held by nothing but them is stopped, or taken over.
 #[rstest]
 #[case("stop m1 --grace 0.2", "sit setsid twice clean deaf")]

@@ -14,6 +14,7 @@ use crate::machine::record::{Leftover, State, Unknown};
 use crate::protocol::Protocol;
 use crate::protocol::amend::{Amend, Change};
 use crate::protocol::note::Note;
+use crate::report::escape::escape;
 use crate::report::{human, output};
 use crate::supervise::drain::Drain;
 use crate::supervise::limits::{Countdown, Due};
@@ -101,9 +102,9 @@ impl Run<'_> {
 
     /// The wait for those of them that are left.
     fn rest<'a>(&'a self, tree: Tree<'a>, signals: &'a SignalFd) -> Drain<'a> {
-        let (job, kill_at, told) = (&self.job, None, None);
-        let (is_to_end, gives_up, is_killed) = (false, false, false);
-        Drain { tree, signals, job, kill_at, is_to_end, gives_up, is_killed, told }
+        let (job, kill_at, told, asked) = (&self.job, None, None, None);
+        let (is_to_end, gives_up, is_killed, stay) = (false, false, false, false);
+        Drain { tree, signals, job, kill_at, is_to_end, gives_up, is_killed, told, asked, stay }
     }
 
     fn act(&self, due: Due, tree: &mut Tree<'_>, held: &Held) {
@@ -185,11 +186,30 @@ impl Run<'_> {
         loop {
             match drain.step() {
                 Ok(None) => break,
-                Ok(Some(left)) => self.amend(held, State::Draining, &left),
+                Ok(Some(left)) => {
+                    self.amend(held, State::Draining, &left);
+                    if std::mem::take(&mut drain.stay) {
+                        self.say_who_stays(&left);
+                    }
+                }
                 Err(error) => break self.cannot_find_all(&error),
             }
         }
         over.is_to_end |= drain.is_to_end;
+    }
+
+    fn say_who_stays(&self, left: &[Member]) {
+        let machine = self.targets[0].name();
+        let process = |left: Leftover| format!("{} (PID {})", escape(&left.name), left.pid);
+        let first: Vec<String> = left.iter().take(3).map(leftover).map(process).collect();
+        let more = if left.len() > first.len() { ", …" } else { "" };
+        let chosen = self.plan.settings.state_dir.as_deref();
+        output::message(format!(
+            "{}: the job left {}{more} running, which did not end; `{}` ends that",
+            self.names(),
+            first.join(", "),
+            human::command(&format!("stop {machine}"), chosen)
+        ));
     }
 
     /// Ends what is left of a job that overran, whose machine is free by now.

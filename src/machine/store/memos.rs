@@ -7,14 +7,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::getuid;
 
-use super::MachineDir;
+use super::{MachineDir, create_new};
 use crate::error::Error;
 use crate::machine::memo::Memo;
 use crate::machine::record::SCHEMA;
@@ -52,17 +52,7 @@ impl MachineDir {
 
     fn write_memo(&self, name: &str, memo: &Memo) -> io::Result<File> {
         let bytes = serde_json::to_vec(memo)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let open = || openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR);
-        let opened: nix::Result<OwnedFd> = match open() {
-            Err(Errno::EEXIST) => {
-                self.unlink(name); // of a run whose record was lost, or planted
-                open()
-            }
-            opened => opened,
-        };
-        let mut file = File::from(opened?);
+        let mut file = create_new(self.fd.as_fd(), name, Mode::S_IRUSR | Mode::S_IWUSR)?;
         let _ = retry(|| file.try_lock()); // just made; whoever has it can remove it as well
         file.write_all(&bytes).inspect_err(|_| self.unlink(name))?;
         Ok(file)

@@ -125,10 +125,7 @@ impl MachineDir {
         let Some(lock) = self.try_lock()? else { return Ok(false) };
         if place.is_there() {
             let queue = place.queue.as_fd();
-            match write_new(queue, &name, b"") {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {} // half said
-                written => written.map_err(self.cannot("write", QUEUE))?,
-            }
+            write_new(queue, &name, b"").map_err(self.cannot("write", QUEUE))?;
             let id = place.id.to_string();
             if let Some(new) = self.place_lifeline(queue, &id, Ends::Both, Rename::Replace)? {
                 place.lifeline = new;
