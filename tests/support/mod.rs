@@ -25,6 +25,7 @@ pub mod job_log;
 pub mod keeper;
 pub mod litter;
 pub mod probe;
+pub mod static_binary;
 pub mod strace;
 pub mod troupe;
 
