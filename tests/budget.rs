@@ -61,19 +61,23 @@ fn nothing_takes_more_instructions_than_it_did() {
 
 /// A run of `true` on machines that are free, and were used before.
 fn uncontended(machines: &[&str]) -> u64 {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::in_tmp();
     let words: Vec<&str> = machines.iter().chain(&["--", "/usr/bin/true"]).copied().collect();
     for _ in 0..2 {
-        run(Command::new(static_jobguard()).args(&words).env_clear().env(STATE, sandbox.state()))
-            .exits(0)
-            .silent();
+        run(Command::new(static_jobguard())
+            .args(&words)
+            .env_clear()
+            .current_dir("/")
+            .env(STATE, sandbox.state()))
+        .exits(0)
+        .silent();
     }
     count(&sandbox, &words, 0)
 }
 
 /// Asking for a machine that is held.
 fn status() -> u64 {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::in_tmp();
     let _held = Held::start(&sandbox);
     count(&sandbox, &["status", "m1"], 0)
 }
@@ -85,7 +89,12 @@ fn count(sandbox: &Sandbox, words: &[&str], code: i32) -> u64 {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     command.arg(static_jobguard()).args(words);
-    command.env_clear().env(STATE, sandbox.state()).env("PATH", "/usr/bin").stdin(Stdio::null());
+    command
+        .env_clear()
+        .current_dir("/")
+        .env(STATE, sandbox.state())
+        .env("PATH", "/usr/bin")
+        .stdin(Stdio::null());
     let said = run(&mut command).exits(code).stderr();
     let line = said.lines().find_map(|line| line.split_once("Collected : "));
     line.unwrap_or_else(|| panic!("callgrind counted nothing: {said}")).1.trim().parse().unwrap()

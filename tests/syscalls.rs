@@ -67,13 +67,18 @@ fn every_system_call_of_a_run_has_its_reason() {
 
 /// The calls of the third run on a machine, and how many are the allocator's.
 fn traced() -> (Vec<Call>, usize) {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::in_tmp();
     let trace = sandbox.path("trace");
     let mut last = None;
     for _ in 0..3 {
         let mut command = Command::new("strace");
         command.args(["-f", "-o"]).arg(&trace).arg(static_jobguard()).args(["-m", "m", "--"]);
-        command.arg("true").env_clear().env("PATH", "/usr/bin").stdin(Stdio::null());
+        command
+            .arg("true")
+            .env_clear()
+            .current_dir("/")
+            .env("PATH", "/usr/bin")
+            .stdin(Stdio::null());
         last = Some(run(command.env("JOBGUARD_STATE_DIR", sandbox.state())).exits(0).silent());
     }
     drop(last);

@@ -51,6 +51,11 @@ impl Sandbox {
         Self { dir: tempfile::Builder::new().prefix("jobguard-").tempdir().unwrap() }
     }
 
+    /// The same in `/tmp`, whatever `TMPDIR` says: what a run costs depends on how long its path is.
+    pub fn in_tmp() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("jobguard-").tempdir_in("/tmp").unwrap() }
+    }
+
     /// Scratch space beside the state directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
