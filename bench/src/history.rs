@@ -12,6 +12,8 @@ use crate::report::{Report, Row, Unit};
 
 /// What a ratio may move by from run to run, beyond what half of its rounds lie between.
 const NOISE: f64 = 0.08;
+/// What memory may: some pages more or less, depending on where the kernel puts things.
+const PAGES: f64 = 0.05;
 /// What a count may.
 const DRIFT: f64 = 0.03;
 
@@ -34,10 +36,11 @@ pub fn entry(report: &Report) -> Value {
     })
 }
 
-/// The commit, and whether the sources are still as it says.
-pub fn revision() -> String {
-    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = said("git", &["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"]);
+/// The last commit that changed the program, and whether its sources are still as that says.
+fn revision() -> String {
+    let sources = ["--", "src", "Cargo.lock"];
+    let commit = said("git", &[&["log", "-1", "--format=%h"][..], &sources].concat());
+    let changed = said("git", &[&["status", "--porcelain"][..], &sources].concat());
     if changed.is_empty() { commit } else { format!("{commit} and changes") }
 }
 
@@ -56,7 +59,8 @@ pub fn regressions(path: &Path, report: &Report) -> Vec<String> {
         let before = last["rows"][row.key]["value"].as_f64()?;
         let allowed = match row.unit {
             Unit::Ratio => NOISE,
-            Unit::KiB | Unit::Count => DRIFT,
+            Unit::KiB => PAGES,
+            Unit::Count => DRIFT,
         };
         (row.value > before * (1.0 + allowed)).then(|| {
             let (now, then) = (row.show(row.value), row.show(before));

@@ -13,8 +13,9 @@ pub fn page(report: &Report, entry: &Value) -> String {
         "\
 # Results
 
-Written by `scripts/bench`: do not edit. Revision {}, {}, Linux {}. How each number is taken, and what
-stands behind those that are not as low as they could be, is in [performance.md](performance.md).
+Written by `scripts/bench`: do not edit. Revision {}, {}, Linux {}.
+How each number is taken, and what stands behind those that are not as low as they could be, is in
+[performance.md](performance.md).
 
 A ratio is the median of the ratios within a round, and in brackets what half of all rounds lie between.
 

@@ -29,7 +29,7 @@ pub enum Who {
 pub fn measure(rig: &Rig, report: &mut Report) {
     let crowd = if rig.quick { 100 } else { 500 };
     let mut one = Contest::default();
-    (0..rig.times(150)).for_each(|_| one.add(rig, 1));
+    (0..rig.times(300)).for_each(|_| one.add(rig, 1));
     let mut many = Contest::default();
     (0..rig.times(5)).for_each(|_| many.add(rig, crowd));
 

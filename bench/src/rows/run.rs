@@ -18,7 +18,7 @@ pub fn measure(rig: &Rig, report: &mut Report) {
     assert!(has("flock"), "there is nothing to compare with without flock");
 
     let coreutils = find("true").expect("there is no true").display().to_string();
-    let tmpfs = contest(rig, &rig.tmpfs, &coreutils, &there, rig.times(1000));
+    let tmpfs = contest(rig, &rig.tmpfs, &coreutils, &there, rig.times(2000));
     let ratio = |key, text: &str, times: &Times, to| {
         Row::ratio(key, format!("{text} ÷ {to}"), times.ratio(OURS, to))
     };
@@ -30,7 +30,7 @@ pub fn measure(rig: &Rig, report: &mut Report) {
     report.rows.push(ratio("run_tmpfs_floor", text, &tmpfs, FLOOR).at_most(1.2));
     report.fields.push(field("tmpfs", &tmpfs));
 
-    let ext4 = contest(rig, &rig.ext4, &coreutils, &there, rig.times(1000));
+    let ext4 = contest(rig, &rig.ext4, &coreutils, &there, rig.times(2000));
     let text = "run of `true`, state on ext4";
     report.rows.push(ratio("run_ext4_flock", text, &ext4, "flock").at_most(0.95));
     report.fields.push(field("ext4", &ext4));
@@ -38,7 +38,7 @@ pub fn measure(rig: &Rig, report: &mut Report) {
     // The job of coreutils takes most of the time; this one takes next to none.
     let few: Vec<_> =
         there.iter().copied().filter(|peer| ["flock", "s6-setlock"].contains(&peer.name)).collect();
-    let least = contest(rig, &rig.tmpfs, &rig.tool("true"), &few, rig.times(500));
+    let least = contest(rig, &rig.tmpfs, &rig.tool("true"), &few, rig.times(2000));
     let text = "run of a static job that does nothing, tmpfs";
     report.rows.push(ratio("run_static_flock", text, &least, "flock"));
     if has("s6-setlock") {
