@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Once;
+use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::static_binary::{self, static_jobguard};
 use crate::support::{require_program, run};
 
 /// A kernel to boot, by the name of its Debian metapackage.
@@ -44,7 +44,7 @@ impl Guest {
         ["qemu-system-x86_64", "busybox", "cpio", "mkfs.ext4", "setpriv"]
             .into_iter()
             .for_each(require_program);
-        prepare();
+        static_binary::prepare();
         let dir = tempfile::Builder::new().prefix("jobguard-").tempdir().unwrap();
         let guest = Self { dir, kernel };
         guest.pack();
@@ -82,7 +82,7 @@ impl Guest {
         }
         let busybox = run(Command::new("sh").args(["-c", "command -v busybox"])).exits(0).stdout();
         fs::copy(busybox.trim_end(), root.join("bin/busybox")).unwrap();
-        let jobguard = project().join("target/x86_64-unknown-linux-musl/release/jobguard");
+        let jobguard = static_jobguard();
         fs::copy(jobguard, root.join("bin/jobguard")).unwrap();
         fs::write(root.join("init"), include_str!("init")).unwrap();
         fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -98,16 +98,4 @@ impl Guest {
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Has kernels and static binary made, or nothing done when they are as new as the sources.
-fn prepare() {
-    static PREPARED: Once = Once::new();
-    PREPARED.call_once(|| {
-        let status = Command::new(project().join("scripts/guest"))
-            .stdin(Stdio::null())
-            .status()
-            .expect("scripts/guest cannot be started");
-        assert!(status.success(), "scripts/guest failed: {status}");
-    });
 }

@@ -25,6 +25,7 @@ pub mod job_log;
 pub mod keeper;
 pub mod litter;
 pub mod probe;
+pub mod static_binary;
 pub mod strace;
 pub mod troupe;
 
@@ -48,6 +49,11 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn new() -> Self {
         Self { dir: tempfile::Builder::new().prefix("jobguard-").tempdir().unwrap() }
+    }
+
+    /// The same in `/tmp`, whatever `TMPDIR` says: what a run costs depends on how long its path is.
+    pub fn in_tmp() -> Self {
+        Self { dir: tempfile::Builder::new().prefix("jobguard-").tempdir_in("/tmp").unwrap() }
     }
 
     /// Scratch space beside the state directory.
