@@ -42,9 +42,10 @@ pub const USAGE: u8 = 64;
 
 impl Error {
     /// Wraps an I/O error: `doing` completes "cannot …".
+    ///
+    /// The words are put together when they are needed: mostly nothing fails.
     pub fn io<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let doing = doing.into();
-        move |source| Self::Io { doing, source: source.into() }
+        move |source| Self::Io { doing: doing.into(), source: source.into() }
     }
 
     /// The exit code: 75 busy, 126 and 127 as a shell says it, 125 all else.

@@ -1,11 +1,12 @@
 //! What was typed, resolved and checked: flag before environment before default. No I/O.
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::args::output::OutputPlan;
 use super::args::{
@@ -171,12 +172,18 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const EX_TEMPFAIL: u8 = 75;
 
 /// Reads a command line; the error is a message for the user, exit 64.
-pub fn plan(args: Vec<OsString>) -> Result<Plan, String> {
+pub fn plan(mut args: Vec<OsString>) -> Result<Plan, String> {
     if args.len() <= 1 {
         let usage = full_command().render_usage();
         return Err(format!("nothing to do\n{usage}\nSee jobguard --help."));
     }
-    let parsed = Top::command().try_get_matches_from(&args);
+    let first = args[1].to_str().filter(|word| Subcommands::has_subcommand(word));
+    if first.is_some() {
+        return plan_look(args.split_off(1), Place::default());
+    }
+    // Not taken to pieces: that takes as long as the parsing.
+    let mut command = ManuallyDrop::new(Top::command());
+    let parsed = command.try_get_matches_from_mut(&args);
     let (top, matches) = match parsed.and_then(|m| Ok((Top::from_arg_matches(&m)?, m))) {
         Ok(parsed) => parsed,
         // This half knows no subcommands, so its own help would not show them.
@@ -185,7 +192,11 @@ pub fn plan(args: Vec<OsString>) -> Result<Plan, String> {
         }
         Err(error) => return help_or_complaint(&error),
     };
-    if top.run.machine.is_empty() { plan_look(top, &matches) } else { plan_run(top, &args) }
+    if top.run.machine.is_empty() {
+        plan_look(subcommand(top.command, &matches)?, top.place)
+    } else {
+        plan_run(top, &args)
+    }
 }
 
 fn plan_run(top: Top, args: &[OsString]) -> Result<Plan, String> {
@@ -265,13 +276,14 @@ fn limits(args: &LimitArgs) -> Limits {
     }
 }
 
-fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
-    let Some(word) = top.command.first() else {
+/// The words from the subcommand on, behind options that do not belong to a run.
+fn subcommand(words: Vec<OsString>, matches: &ArgMatches) -> Result<Vec<OsString>, String> {
+    let Some(word) = words.first() else {
         return Err("no machine named: say jobguard -m NAME -- COMMAND [ARG]...".to_owned());
     };
-    let full = full_command();
-    let known: Vec<&str> = full.get_subcommands().map(clap::Command::get_name).collect();
-    if !known.iter().any(|name| word == name) {
+    if !word.to_str().is_some_and(Subcommands::has_subcommand) {
+        let full = full_command();
+        let known: Vec<&str> = full.get_subcommands().map(clap::Command::get_name).collect();
         let word = escape_os(word);
         return Err(format!(
             "'{word}' is no subcommand ({}): to run it as a job, name its machine: \
@@ -285,9 +297,14 @@ fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
             word.to_string_lossy()
         ));
     }
-    let words = [OsString::from("jobguard")].into_iter().chain(top.command);
+    Ok(words)
+}
+
+/// Of the words from the subcommand on, and the options before it.
+fn plan_look(words: Vec<OsString>, place: Place) -> Result<Plan, String> {
+    let words = [OsString::from("jobguard")].into_iter().chain(words);
     let ask = |common: Common| -> Result<Ask, String> {
-        let settings = Settings::resolve(common.place, top.place.clone())?;
+        let settings = Settings::resolve(common.place, place.clone())?;
         Ok(Ask { json: common.json, settings })
     };
     let look = match Look::try_parse_from(words) {
@@ -314,12 +331,12 @@ fn plan_look(top: Top, matches: &ArgMatches) -> Result<Plan, String> {
             grace: grace.unwrap_or(STOP_GRACE),
             ask: ask(machine.common)?,
         },
-        Subcommands::Rerun { name, place } => {
-            let settings = Settings::resolve(place, top.place.clone())?;
+        Subcommands::Rerun { name, place: own } => {
+            let settings = Settings::resolve(own, place)?;
             Plan::Rerun { machine: name, settings }
         }
-        Subcommands::Adopt { machine, adopt, place } => {
-            adoption::plan(machine, adopt, Settings::resolve(place, top.place.clone())?)?
+        Subcommands::Adopt { machine, adopt, place: own } => {
+            adoption::plan(machine, adopt, Settings::resolve(own, place)?)?
         }
         Subcommands::Clear { machines, all, force: _, token, common } => {
             Plan::Clear { machines: (!all).then_some(machines), force: token, ask: ask(common)? }

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::sys::statfs::{FsType, PROC_SUPER_MAGIC};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::sys::file::file_system;
+use crate::sys::file::{file_system, open};
 use crate::sys::retry::retry;
 
 /// Where a holder runs, as recorded, or where we are.
@@ -101,11 +103,12 @@ fn if_shown<T: Default>(found: io::Result<T>) -> io::Result<T> {
 }
 
 fn boot_id() -> io::Result<(String, bool)> {
-    let mut file = fs::File::open("/proc/sys/kernel/random/boot_id")?;
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let file = fs::File::from(open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC)?);
     let genuine = file_system(&file)? == PROC_SUPER_MAGIC;
-    let mut id = String::new();
-    file.read_to_string(&mut id)?;
-    Ok((id.trim().to_owned(), genuine))
+    let mut id = Vec::with_capacity(64);
+    file.take(u64::MAX).read_to_end(&mut id)?; // without asking for its size, which is told as 0
+    Ok((String::from_utf8_lossy(&id).trim().to_owned(), genuine))
 }
 
 fn namespace(kind: &str) -> io::Result<u64> {

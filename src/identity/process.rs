@@ -91,11 +91,31 @@ impl Kernel {
     /// The identity of a running process, for the record: what `/proc` says of it, and a handle on
     /// it where there are such. One of the two is enough.
     pub fn identify(self, pid: i32, pidfd: Option<&PidFd>) -> io::Result<ProcessId> {
+        self.identity(pid, pidfd, || self.stat(pid))
+    }
+
+    /// Our own, as [`Self::identify`], of what `/proc/self/stat` says.
+    pub fn identify_ourselves(
+        self,
+        pidfd: Option<&PidFd>,
+        own: &io::Result<Stat>,
+    ) -> io::Result<ProcessId> {
+        let pid = std::process::id().cast_signed();
+        let same = |own: &io::Result<Stat>| own.as_ref().ok().copied().filter(|_| self.proc);
+        self.identity(pid, pidfd, || same(own).map_or_else(|| self.stat(pid), Ok))
+    }
+
+    fn identity(
+        self,
+        pid: i32,
+        pidfd: Option<&PidFd>,
+        stat: impl FnOnce() -> io::Result<Stat>,
+    ) -> io::Result<ProcessId> {
         let pidfd_inode = match pidfd {
             Some(pidfd) if self.pidfd_inode => pidfd.inode()?,
             _ => None,
         };
-        let start_ticks = match self.stat(pid) {
+        let start_ticks = match stat() {
             Ok(stat) => Some(stat.start_ticks),
             Err(_) if pidfd_inode.is_some() => None,
             Err(error) => return Err(error),

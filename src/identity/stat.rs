@@ -48,7 +48,7 @@ impl<'a> Fields<'a> {
 
 /// The line about a process: a PID, or `self`.
 fn line_of(process: impl Display) -> io::Result<Vec<u8>> {
-    procfs::read(&format!("/proc/{process}/stat"))
+    procfs::read_piece(&format!("/proc/{process}/stat"))
 }
 
 impl Stat {

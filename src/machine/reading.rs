@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::legacy::Legacy;
-use super::record::{Record, SCHEMA};
+use super::record::{Holder, Record, SCHEMA};
 use crate::identity::verdict::Subject;
 
 /// What the bytes of a record file say.
@@ -41,6 +41,34 @@ impl Reading {
             let why = "its record has more in it than any record".to_owned();
             return Ok(Self::only(machine, Subject::Unreadable(why)));
         }
+        // As it mostly is. All else takes a second reading, to say what it is. Straight from the bytes: a
+        // name that stands twice, so that readers could differ about who holds the machine, is an error.
+        match serde_json::from_slice::<Record>(bytes) {
+            Ok(record) if record.schema == SCHEMA => Ok(Self::of(machine, record)),
+            read => Self::parse_another(machine, bytes, read.err()),
+        }
+    }
+
+    /// Of a record of this schema.
+    fn of(machine: &str, record: Record) -> Self {
+        if record.machine != machine {
+            let why = format!("its record is that of another machine, {}", record.machine);
+            return Self::only(machine, Subject::Unreadable(why));
+        }
+        if let Some(why) = record.contradiction() {
+            return Self::only(machine, Subject::Unreadable(format!("its record {why}")));
+        }
+        let holder = |holder: &Holder| Subject::Holder(Box::new(holder.clone()));
+        let subjects = record.holders.iter().map(holder).collect();
+        Self { record, subjects }
+    }
+
+    /// Of what is no record of this schema; `error`: why it cannot be read as one, if it cannot.
+    fn parse_another(
+        machine: &str,
+        bytes: &[u8],
+        error: Option<serde_json::Error>,
+    ) -> Result<Self, String> {
         let wrong = |error: serde_json::Error| error.to_string();
         let value: Value = serde_json::from_slice(bytes).map_err(wrong)?;
         let Value::Object(mut object) = value else {
@@ -48,20 +76,7 @@ impl Reading {
         };
         match object.get("schema").map(|schema| schema.as_u64().ok_or(schema)) {
             Some(Ok(SCHEMA)) => {
-                // Straight from the bytes: a name that stands twice, so that readers could differ
-                // about who holds the machine, is an error then.
-                let record: Record = serde_json::from_slice(bytes).map_err(wrong)?;
-                if record.machine != machine {
-                    let why = format!("its record is that of another machine, {}", record.machine);
-                    return Ok(Self::only(machine, Subject::Unreadable(why)));
-                }
-                if let Some(why) = record.contradiction() {
-                    let why = format!("its record {why}");
-                    return Ok(Self::only(machine, Subject::Unreadable(why)));
-                }
-                let subjects =
-                    record.holders.iter().cloned().map(|h| Subject::Holder(Box::new(h))).collect();
-                Ok(Self { record, subjects })
+                Err(error.map_or_else(|| "its schema stands twice".to_owned(), wrong))
             }
             Some(Ok(newer)) if newer > SCHEMA => Ok(Self::only(machine, Subject::Newer(newer))),
             Some(Err(schema)) => Err(format!("schema {schema} is no whole number")),
@@ -86,6 +101,9 @@ impl Reading {
 pub fn is_overgrown(bytes: &[u8]) -> bool {
     const MAX_NUMBERS: usize = 1 << 21;
     const MAX_PARTS: usize = 1 << 16;
+    if bytes.len() <= MAX_PARTS {
+        return false; // each takes a byte
+    }
     let (mut numbers, mut parts) = (0, 0);
     let (mut quoted, mut escaped) = (false, false);
     for byte in bytes {

@@ -89,8 +89,12 @@ impl MachineDir {
         format!("{doing} '{}'", escape_path(&self.path.join(file)))
     }
 
-    fn cannot(&self, doing: &str, file: &str) -> impl FnOnce(io::Error) -> Error + use<> {
-        Error::io(self.doing(doing, file))
+    fn cannot<'a>(
+        &'a self,
+        doing: &'a str,
+        file: &'a str,
+    ) -> impl FnOnce(io::Error) -> Error + use<'a> {
+        move |source| Error::io(self.doing(doing, file))(source)
     }
 
     /// Takes the machine lock, waiting `deadline` at most.

@@ -21,10 +21,11 @@ use crate::transaction::now;
 pub fn draft(plan: &RunPlan, observer: &Observer) -> Result<(Holder, Group), Error> {
     let host = &observer.host;
     let me = std::process::id().cast_signed();
+    let own = Stat::read_own();
     let supervisor = PidFd::open_if_there_are_any(me)
-        .and_then(|pidfd| observer.kernel.identify(me, pidfd.as_ref()))
+        .and_then(|pidfd| observer.kernel.identify_ourselves(pidfd.as_ref(), &own))
         .map_err(Error::io("find out our own identity: is /proc mounted?"))?;
-    let terminal = match Stat::read_own() {
+    let terminal = match own {
         Ok(stat) => stat.terminal,
         Err(error) if error.kind() == ErrorKind::NotFound => 0, // no /proc
         Err(error) => return Err(Error::io("find out our terminal")(error)),

@@ -7,7 +7,8 @@ use crate::sys::procfs;
 /// Under a user's manager it is the user's unit, as of sd_pid_get_user_unit(3); in a container the
 /// container's, where that has a cgroup namespace. `None` where there is no systemd.
 pub fn own() -> Option<String> {
-    unit_of(&procfs::read_text("/proc/self/cgroup").ok()?)
+    let cgroups = procfs::read_piece("/proc/self/cgroup").ok()?;
+    unit_of(&String::from_utf8_lossy(&cgroups))
 }
 
 /// The ID that systemd gave this invocation of the unit, from the environment. A service's

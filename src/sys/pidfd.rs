@@ -4,6 +4,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::OnceLock;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -54,10 +55,16 @@ impl PidFd {
     /// The inode number that names this process until the next boot, or `None` on a kernel whose
     /// pidfds all share one (before 6.9).
     pub fn inode(&self) -> io::Result<Option<u64>> {
-        if file_system(&self.0)? != PID_FS_MAGIC {
-            return Ok(None);
-        }
-        Ok(Some(fstat(&self.0)?.st_ino))
+        /// Whether they have one each: all of a kernel, or none.
+        static HAVE_INODES: OnceLock<bool> = OnceLock::new();
+        let have_inodes = match HAVE_INODES.get() {
+            Some(have) => *have,
+            None => {
+                let have = file_system(&self.0)? == PID_FS_MAGIC;
+                *HAVE_INODES.get_or_init(|| have)
+            }
+        };
+        Ok(if have_inodes { Some(fstat(&self.0)?.st_ino) } else { None })
     }
 
     /// Whether the process is over: ended, whether or not somebody has reaped it.

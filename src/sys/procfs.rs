@@ -10,6 +10,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use super::file::{entries, open, open_dir};
+use super::retry::retry;
 
 /// Most of them fit into one.
 const PAGE: usize = 4096;
@@ -20,8 +21,28 @@ const PAGE: usize = 4096;
 /// `ENOENT` and `ESRCH`: the process is not there any more. `EACCES`: it is another user's.
 pub fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(PAGE);
-    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    open_file(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What is in a file that the kernel hands over in one piece: `stat`, `status`, `cgroup` and `fdinfo` of a
+/// process (`single_open` and `proc_single_show` in the kernel). So what does not fill a page was all.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_piece(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = open_file(path)?;
+    let mut bytes = vec![0; PAGE];
+    let length = retry(|| file.read(&mut bytes))?;
+    bytes.truncate(length);
+    if length == PAGE {
+        file.take(u64::MAX).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn open_file(path: &str) -> io::Result<File> {
+    Ok(File::from(open(Path::new(path), OFlag::O_RDONLY | OFlag::O_CLOEXEC)?))
 }
 
 /// What is in a file that is text but for the names that processes give themselves.
@@ -37,7 +58,7 @@ pub fn read_text(path: &str) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub fn field(path: &str, name: &str) -> io::Result<Option<String>> {
-    let text = read_text(path)?;
+    let text = String::from_utf8_lossy(&read_piece(path)?).into_owned();
     let value = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned());
     Ok(text.lines().find_map(value))
 }

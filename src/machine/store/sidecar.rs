@@ -131,10 +131,8 @@ impl MachineDir {
             ));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-        (&file)
-            .take(MAX_RECORD + 1)
-            .read_to_end(&mut bytes)
-            .map_err(self.cannot("read", RECORD))?;
+        // It does not grow: whoever changes it puts another in its place.
+        (&file).take(meta.len()).read_to_end(&mut bytes).map_err(self.cannot("read", RECORD))?;
         Ok(Contents::Bytes(bytes, file, meta))
     }
 
