@@ -20,8 +20,8 @@ use support::held::Held;
 use support::static_binary::static_jobguard;
 use support::{Sandbox, require_program, run};
 
-/// What the numbers may move by: a few compilers and a few hash seeds, but no new habit.
-const TOLERANCE: f64 = 0.03;
+/// What may come on top: another compiler or another valgrind, but no new habit.
+const TOLERANCE: f64 = 0.06;
 
 const HEAD: &str = "\
 # The instructions of jobguard, as tests/budget counts them: the static release build under callgrind.
@@ -45,17 +45,16 @@ fn nothing_takes_more_instructions_than_it_did() {
     }
     let golden = std::fs::read_to_string(&path).unwrap();
     let golden: BTreeMap<&str, &str> = golden.lines().filter_map(|l| l.split_once(": ")).collect();
-    assert_eq!(golden["valgrind"], version, "another valgrind may count another way: look, update");
+    println!("{version}; the budget is by {}", golden["valgrind"]);
     for (what, count) in &counted {
         let budget: u64 = golden[what].parse().unwrap();
         #[allow(clippy::cast_precision_loss, reason = "small numbers")]
         let change = *count as f64 / budget as f64 - 1.0;
         println!("{what}: {count} instructions, {:+.2} % of {budget}", change * 100.0);
         assert!(change < TOLERANCE, "{what}: {count} instructions, not {budget}: why so many?");
-        assert!(
-            change > -TOLERANCE,
-            "{what}: {count} instructions, not {budget}: well done, now UPDATE_GOLDEN=1 keeps it"
-        );
+        if change < -TOLERANCE {
+            println!("{what}: well done, now UPDATE_GOLDEN=1 keeps it");
+        }
     }
 }
 
