@@ -49,14 +49,16 @@ struct Site {
 }
 
 impl Run<'_> {
-    /// Says whom our wait makes wait for himself, if anybody, once that is proven.
-    pub(super) fn proven_cycle(&mut self, outlooks: &[Outlook]) -> Result<Option<String>, Error> {
-        let Some(cycle) = self.cycle(outlooks)? else {
-            self.closed = None;
-            return Ok(None);
-        };
+    /// Says whom our wait makes wait for himself, if anybody, once that is proven; `suspected`: when that
+    /// would be, by the look before.
+    pub(super) fn proven_cycle(
+        &mut self,
+        outlooks: &[Outlook],
+        suspected: Option<Instant>,
+    ) -> Result<Option<String>, Error> {
+        let Some(cycle) = self.cycle(outlooks)? else { return Ok(None) };
         let now = Instant::now();
-        let proven = self.closed.map_or(now + cycle.proof, |proven| proven.min(now + cycle.proof));
+        let proven = suspected.map_or(now + cycle.proof, |proven| proven.min(now + cycle.proof));
         self.closed = Some(proven);
         Ok((now >= proven).then_some(cycle.why))
     }

@@ -36,6 +36,7 @@ impl Run<'_> {
         let settled = settled_by();
         self.targets.iter_mut().for_each(|target| target.free_since = None);
         loop {
+            let suspected = self.closed.take(); // of a look that comes to that again
             self.must_be_there()?;
             let fates: Vec<Fate> =
                 self.targets.iter().filter_map(|t| t.place.as_ref().map(Place::fate)).collect();
@@ -79,7 +80,7 @@ impl Run<'_> {
             if let Some(why) = self.own(&outlooks) {
                 return Ok(Turn::Hopeless(why, outlooks));
             }
-            if let Some(why) = self.proven_cycle(&outlooks)? {
+            if let Some(why) = self.proven_cycle(&outlooks, suspected)? {
                 return Ok(Turn::Hopeless(why, outlooks));
             }
             self.tell(&outlooks);
