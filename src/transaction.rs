@@ -1,15 +1,14 @@
 //! Executes the acts of [`crate::protocol`] on a real state directory.
 //!
-//! A [`Transaction`] is on one machine; [`joint::claim_all`] runs several of them as one. A thin layer: it decides nothing. Signals must be blocked while it runs, job control's too, so
-//! that nobody is stopped with the machine lock in hand.
+//! A [`Transaction`] is on one machine; [`joint::claim_all`] runs several of them as one. A thin layer: it
+//! decides nothing. Signals must be blocked while it runs, job control's too, so that nobody is stopped
+//! with the machine lock in hand.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub mod joint;
-
 use crate::error::Error;
 use crate::identity::host::Locality;
-use crate::identity::lifeline::{Feel, Lifeline};
+use crate::identity::lifeline::Lifeline;
 use crate::identity::observe::{Patience, observe_all};
 use crate::identity::verdict::Observer;
 use crate::machine::events::{Event, What};
@@ -21,7 +20,10 @@ use crate::machine::store::queue::Stretch;
 use crate::machine::store::queue::place::Place;
 use crate::machine::store::sidecar::{Put, Snapshot};
 use crate::machine::ticket::{Spot, Ticket, TicketId};
-use crate::protocol::{Act, Answer, Felt, Judged, Next, Protocol, Queue, Seen};
+use crate::protocol::{Act, Answer, Judged, Next, Protocol, Queue, Seen};
+
+pub mod joint;
+mod lifelines;
 
 /// One machine under the protocol.
 #[derive(Debug)]
@@ -236,49 +238,6 @@ impl<'a> Transaction<'a> {
         Ok(Answer::Seen(Box::new(Seen { record, judged, now, now_ms })))
     }
 
-    fn make_lifeline(
-        &mut self,
-        token: u64,
-        make: fn(&MachineDir, u64) -> Result<Option<Lifeline>, Error>,
-    ) -> Result<Answer, Error> {
-        self.state.makes += 1;
-        if self.state.makes > MAX_READS {
-            return Err(Error::State(format!(
-                "every lifeline that we could make in '{}' is there already: somebody plants them",
-                crate::report::escape::escape_path(self.dir.path())
-            )));
-        }
-        let Some(lifeline) = make(self.dir, token)? else { return Ok(Answer::Taken) };
-        let lifeline = self.lifeline.insert(lifeline);
-        self.state.made = Some(token);
-        let id = lifeline.id().map_err(Error::io("look at our lifeline"))?;
-        Ok(Answer::Made(id.to_string()))
-    }
-
-    fn feel_others(&mut self) -> Result<Answer, Error> {
-        let mut felt = Felt::default();
-        let listing = self.dir.lifelines()?;
-        self.state.scratch = listing.scratch;
-        for token in listing.tokens {
-            if self.state.made == Some(token) {
-                continue;
-            }
-            match self.dir.feel(token, None) {
-                Feel::Taut(_) | Feel::Unknown(_) => felt.taut.push(token),
-                Feel::Slack => felt.slack.push(token),
-                Feel::Missing => {}
-            }
-        }
-        Ok(Answer::Felt(felt))
-    }
-
-    fn sweep(&mut self, tokens: &[u64]) {
-        tokens.iter().for_each(|token| self.dir.unlink_lifeline(*token));
-        // A claim that holds another lock file may be at work on its own: it notices, and starts
-        // over.
-        self.state.scratch.drain(..).for_each(|name| self.dir.unlink(&name));
-    }
-
     fn log(&mut self, events: Vec<(u64, What)>) {
         let (time, _) = now();
         let machine = self.dir.name().as_str();
@@ -287,13 +246,6 @@ impl<'a> Transaction<'a> {
         let events: Vec<Event> = events.into_iter().map(event).collect();
         // A full disk must not keep a job from running, nor a machine from being released.
         self.warnings.extend(self.dir.log(&events).err());
-    }
-
-    fn drop_lifeline(&mut self) {
-        if let Some(token) = self.state.made.take() {
-            self.dir.unlink_lifeline(token);
-        }
-        self.lifeline = None;
     }
 
     fn unlock(&mut self) {

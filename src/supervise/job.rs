@@ -6,16 +6,14 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::adoptee::Adoptee;
-
 use super::cgroup::Cgroup;
 use super::environment::Environment;
 use super::notify::Notifier;
 use super::output::Output;
-use super::policy::{self, Group};
+use super::policy::Group;
 use super::program::Program;
 use super::spent::Spent;
 use super::terminal;
-use crate::error::Error;
 use crate::identity::process::{Kernel, ProcessId};
 use crate::identity::stat::Stat;
 use crate::machine::holds::Holds;
@@ -24,15 +22,14 @@ use crate::machine::record::Holder;
 use crate::machine::store::MachineDir;
 use crate::machine::store::memos::Kept;
 use crate::sys::fork::{Child, Failure, Image, Setup, fork_gated};
-use crate::sys::kill::{signal_unreaped, signal_unreaped_group};
 use crate::sys::pidfd::PidFd;
-use crate::sys::procfs;
-use crate::sys::signal::{Arrival, SignalSet};
+use crate::sys::signal::SignalSet;
 use crate::sys::wait::{Ended, await_end, peek};
 
 mod adopted;
+mod keeping;
 mod nursery;
-
+mod signals;
 mod traces;
 
 /// What a job is made from, and the job once it is born.
@@ -55,12 +52,6 @@ pub struct Job {
     spent: Spent,
     /// Where its output goes, when not where ours does.
     output: Option<Output>,
-}
-
-/// The blocked signals that wait to be delivered to a process.
-fn pending_of(pid: i32) -> Option<SignalSet> {
-    let shared = procfs::field(&format!("/proc/{pid}/status"), "ShdPnd").ok()??;
-    u64::from_str_radix(&shared, 16).ok().map(SignalSet)
 }
 
 /// Where a job comes from.
@@ -119,31 +110,6 @@ impl Job {
         }
     }
 
-    /// The same, with what it takes to repeat it kept there.
-    #[must_use]
-    pub fn kept_in(self, rerun: Option<(MachineDir, Memo)>) -> Self {
-        Self { rerun, ..self }
-    }
-
-    /// Removes what was kept: it need not be repeated.
-    pub fn forget(&mut self) {
-        if let (Some(kept), Some((dir, memo))) = (self.memo.take(), &self.rerun) {
-            kept.empty();
-            dir.forget_memo(memo.token);
-        }
-    }
-
-    /// Before it can be lost.
-    fn keep(&mut self, tokens: &[u64]) -> Result<(), Error> {
-        if let Some((dir, memo)) = &mut self.rerun
-            && self.memo.is_none()
-        {
-            memo.token = tokens.first().copied().unwrap_or_default();
-            self.memo = Some(dir.keep_memo(memo)?);
-        }
-        Ok(())
-    }
-
     fn fork_child(&mut self, tokens: &[u64], close: &[RawFd]) -> io::Result<ProcessId> {
         let Origin::Program(program) = &self.origin else {
             return Err(io::Error::other("it runs already"));
@@ -171,32 +137,6 @@ impl Job {
         let id = self.setting.kernel.identify(child.pid(), self.pidfd.as_ref())?;
         self.note_what_our_group_was_sent();
         Ok(self.id.insert(id).clone())
-    }
-
-    /// A child that leads its own group was born into ours: what somebody sent to that a moment
-    /// earlier waits behind the gate with it, and with us. Mostly there is nothing to look for.
-    fn note_what_our_group_was_sent(&mut self) {
-        self.early = SignalSet::EMPTY;
-        let ours = SignalSet::pending().unwrap_or(SignalSet::EMPTY);
-        if self.setting.group == Group::Own && ours != SignalSet::EMPTY {
-            let its = pending_of(self.pid()).unwrap_or(SignalSet::EMPTY);
-            self.early = SignalSet(ours.0 & its.0);
-        }
-    }
-
-    /// Sends a child in our group the keys that were pressed before it was born: the terminal sent
-    /// them to the group, and the policy takes it that the job has had them. It blocks all signals
-    /// behind its gate, so one that it did have merges with ours.
-    fn hand_over_early_keys(&mut self) {
-        if self.setting.group == Group::Own || self.adopted().is_some() {
-            return; // it gets everything by the watch; or was there, and has had them
-        }
-        let Ok(pending) = SignalSet::pending() else { return };
-        for key in policy::FOR_GROUP.into_iter().filter(|key| pending.contains(*key)) {
-            if self.signal(key).is_ok() {
-                self.early = self.early.with(key);
-            }
-        }
     }
 
     /// Its PID; 0 before it is born.
@@ -259,26 +199,6 @@ impl Job {
         child.and_then(|child| terminal::group_of(child.pid())).unwrap_or(self.setting.group)
     }
 
-    /// Whether we, and so it, have a controlling terminal.
-    fn has_terminal(&self) -> bool {
-        self.draft.context.tty.is_some()
-    }
-
-    /// Continues it, in the foreground if we are there.
-    ///
-    /// # Errors
-    /// As [`Job::signal`].
-    pub fn resume(&self) -> io::Result<()> {
-        self.signal(libc::SIGCONT)
-    }
-
-    /// A job that leads its own group is to own the terminal when we do.
-    fn hand_over_terminal(&self) {
-        if self.child.is_some() && self.has_terminal() && self.group() == Group::Own {
-            let _ = terminal::hand_to(self.pid()); // it is not ours: then not the job's either
-        }
-    }
-
     /// How it ended, if it has. A child stays a zombie, so its PID stays its own.
     pub fn ended(&self) -> io::Result<Option<Ended>> {
         self.adopted().map_or_else(|| peek(self.pid()), Adoptee::ended)
@@ -294,49 +214,6 @@ impl Job {
         // A gate that could not be opened ended it without a word.
         let gate_error = self.gate_error.take().map(Failure::Setup);
         gate_error.or_else(|| self.child.as_mut().and_then(Child::failure))
-    }
-
-    /// Sends it a signal: to its whole group where that is its own.
-    ///
-    /// # Errors
-    /// `EPERM`: it runs under another user by now.
-    pub fn signal(&self, signal: i32) -> io::Result<()> {
-        self.pass_on(Arrival::plain(signal))
-    }
-
-    /// Sends it a signal as it came to us. One that continues it comes with the terminal.
-    ///
-    /// # Errors
-    /// `EPERM`: it runs under another user by now. `EAGAIN`: it has as many queued as it may have.
-    pub fn pass_on(&self, arrival: Arrival) -> io::Result<()> {
-        if arrival.signal == libc::SIGCONT {
-            self.hand_over_terminal();
-        }
-        if self.group() == Group::Own {
-            match self.pass_on_to_group(arrival) {
-                // It has moved to another group, which is none of ours.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                result => return result,
-            }
-        }
-        match self.pidfd() {
-            Some(pidfd) => pidfd.pass_on(arrival),
-            None => signal_unreaped(self.pid(), arrival.signal),
-        }
-    }
-
-    /// Sends a signal to what is left of its own group, once it is reaped; whether there was anybody, as
-    /// far as the kernel tells (since 6.9).
-    pub fn signal_rest_of_group(&self, signal: i32) -> bool {
-        let leader = self.pidfd.as_ref().filter(|_| self.setting.group == Group::Own);
-        leader.is_some_and(|leader| leader.signal_rest_of_group(signal).is_ok())
-    }
-
-    fn pass_on_to_group(&self, arrival: Arrival) -> io::Result<()> {
-        match self.pidfd() {
-            Some(pidfd) => pidfd.pass_on_to_group(self.pid(), arrival),
-            None => signal_unreaped_group(self.pid(), arrival.signal),
-        }
     }
 
     /// Whether the process `pid` is the job, in its own group, or a descendant of it; `None` when

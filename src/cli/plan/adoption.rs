@@ -1,6 +1,7 @@
 //! `adopt`, resolved: a run whose job runs already.
 
-use super::{EX_TEMPFAIL, Plan, RETRY_DELAY, RunPlan, limits, sharing};
+use super::Plan;
+use super::run::{EX_TEMPFAIL, RETRY_DELAY, RunPlan, limits, sharing};
 use crate::cli::args::output::OutputPlan;
 use crate::cli::args::{AdoptArgs, Leftovers, OnBusy, OnSupervisorDeath};
 use crate::cli::settings::Settings;

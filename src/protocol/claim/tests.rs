@@ -4,6 +4,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::machine::ticket::{Spot, TicketId};
+use crate::protocol::Felt;
 use crate::protocol::fixtures::{NOW_MS, act, end, gone, holder, logged, put, seen};
 use crate::protocol::want::Want;
 
