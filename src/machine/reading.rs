@@ -45,6 +45,7 @@ impl Reading {
         // name that stands twice, so that readers could differ about who holds the machine, is an error.
         match serde_json::from_slice::<Record>(bytes) {
             Ok(record) if record.schema == SCHEMA => Ok(Self::of(machine, record)),
+            Err(error) if error.is_syntax() || error.is_eof() => Err(error.to_string()),
             read => Self::parse_another(machine, bytes, read.err()),
         }
     }
