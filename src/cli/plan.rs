@@ -1,6 +1,6 @@
 //! What was typed, resolved and checked: flag before environment before default. No I/O.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
@@ -107,8 +107,7 @@ pub fn plan(mut args: Vec<OsString>) -> Result<Plan, String> {
         let usage = full_command().render_usage();
         return Err(format!("nothing to do\n{usage}\nSee jobguard --help."));
     }
-    let first = args[1].to_str().filter(|word| Subcommands::has_subcommand(word));
-    if first.is_some() {
+    if is_subcommand(&args[1]) {
         return plan_look(args.split_off(1), Place::default());
     }
     // Not taken to pieces: that takes as long as the parsing.
@@ -129,12 +128,16 @@ pub fn plan(mut args: Vec<OsString>) -> Result<Plan, String> {
     }
 }
 
+fn is_subcommand(word: &OsStr) -> bool {
+    word.to_str().is_some_and(Subcommands::has_subcommand)
+}
+
 /// The words from the subcommand on, behind options that do not belong to a run.
 fn subcommand(words: Vec<OsString>, matches: &ArgMatches) -> Result<Vec<OsString>, String> {
     let Some(word) = words.first() else {
         return Err("no machine named: say jobguard -m NAME -- COMMAND [ARG]...".to_owned());
     };
-    if !word.to_str().is_some_and(Subcommands::has_subcommand) {
+    if !is_subcommand(word) {
         let full = full_command();
         let known: Vec<&str> = full.get_subcommands().map(clap::Command::get_name).collect();
         let word = escape_os(word);

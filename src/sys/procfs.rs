@@ -1,7 +1,6 @@
 //! Files of `/proc`, which are written as they are read: there is no size to ask for.
 
-use std::ffi::OsStr;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
